@@ -111,9 +111,10 @@ def _read_file(path: Path, *, required: bool) -> dict[str, Any]:
         raise SettingsError(
             f"{str(path)!r} cannot be read: {reason}; check its permissions"
         ) from None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise SettingsError(f"{path} is not a regular file; name a TOML file")
     with os.fdopen(descriptor, "rb") as stream:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise SettingsError(f"{path} is not a regular file; name a TOML file")
         content = stream.read(_LARGEST_FILE + 1)
     if len(content) > _LARGEST_FILE:
         raise SettingsError(f"{path} is larger than 1 MiB; a settings file has a few lines")
