@@ -1,0 +1,95 @@
+"""Write the generated parts of the documentation, or say which are not current (`--check`).
+
+A page holds a generated part between `<!-- make docs: NAME -->` and `<!-- end -->`; everything else on
+it is written by hand.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from axon import settings
+
+ROOT = Path(__file__).resolve().parent.parent
+_PART = re.compile(r"(<!-- make docs: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+class Reason(NamedTuple):
+    """One counter of the contract's list: `LOST_GAP`, and its comment."""
+
+    name: str
+    text: str
+
+
+def reasons() -> list[Reason]:
+    """The counters of `enum ax_stat` in bpf/axon.h, in its order; raises ValueError if one has no comment."""
+    contract = (ROOT / "bpf" / "axon.h").read_text(encoding="utf-8")
+    body = contract.split("enum ax_stat {", 1)[1].split("};", 1)[0]
+    found = []
+    for line in body.splitlines():
+        entry = re.match(r"\s*AX_(\w+)\b[^,]*,\s*(?:/\*\s*(.*?)\s*\*/)?", line)
+        if entry is None or entry[1] == "STAT_MAX":
+            continue
+        if not entry[2]:
+            raise ValueError(f"AX_{entry[1]} has no comment in bpf/axon.h")
+        found.append(Reason(entry[1], entry[2]))
+    return found
+
+
+_FAMILIES = {
+    "CONN": "Connections by what they carry",
+    "LOST": "Requests, or the position in a stream, that could not be followed",
+    "DROP": "Flow records that were not shown; the requests themselves are counted",
+    "INFO": "Events that lose nothing",
+}
+
+
+def _reasons() -> str:
+    parts = []
+    for prefix, title in _FAMILIES.items():
+        rows = [r for r in reasons() if r.name.startswith(prefix + "_")]
+        parts += [f"### {title}", "", "| reason | what happened |", "|---|---|"]
+        parts += [f"| `{row.name.lower()}` | {row.text} |" for row in rows]
+        parts.append("")
+    return "\n".join(parts)
+
+
+PARTS: dict[str, Callable[[], str]] = {
+    "reasons": _reasons,
+    "settings": settings.markdown,
+}
+
+
+def fill(page: str) -> str:
+    """The text of a page with its generated parts as they should be."""
+    return _PART.sub(lambda part: f"{part[1]}{PARTS[part[2]]().strip()}\n{part[3]}", page)
+
+
+def main() -> int:
+    """Write or check every page; the exit status is 1 when a check finds one that is not current."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--check", action="store_true", help="change nothing, fail if a page is not current"
+    )
+    check = parser.parse_args().check
+    stale = []
+    for path in sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]):
+        page = path.read_text(encoding="utf-8")
+        want = fill(page)
+        if want == page:
+            continue
+        stale.append(path.relative_to(ROOT))
+        if not check:
+            path.write_text(want, encoding="utf-8")
+    for path in stale:
+        print(f"{path}: {'not current, run make docs' if check else 'written'}")
+    return 1 if check and stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
