@@ -1,0 +1,1 @@
+"""Metrics for Prometheus: families of numbers, written in the text formats and in protobuf."""
