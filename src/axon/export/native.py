@@ -12,12 +12,24 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from axon.export.families import Counts, Family, Histograms, Scalars
-from axon.export.varint import delimited, double, integer, varint, varints, zigzag, zigzags
+from axon.export.varint import (
+    delimited,
+    double,
+    integer,
+    lengths,
+    offsets,
+    scatter,
+    varint,
+    varints,
+    zigzag,
+    zigzags,
+)
 
 PROTOBUF = (
     "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited"
@@ -72,20 +84,28 @@ def _histograms(family: Histograms) -> Iterator[bytes]:
 
 
 def _classic(family: Histograms, block: slice) -> list[bytes]:
-    """Return each row's Bucket messages (field 3): cumulative_count 1, upper_bound 2."""
+    """Return each row's Bucket messages (field 3): cumulative_count 1, upper_bound 2.
+
+    A message is 0x1a, its length, 0x08, the count, 0x11 and the eight bytes of the bound.
+    """
     cumulative = np.cumsum(family.counts[block, :-1], axis=1)
     rows, columns = cumulative.shape
-    encoded, ends = varints(cumulative.ravel())
-    bounds = [b"\x11" + _DOUBLE(bound) for bound in family.bounds]
-    at = ends.tolist()
-    out = []
-    for row in range(rows):
-        parts: list[bytes] = []
-        for column, bound in enumerate(bounds, row * columns):
-            number = encoded[at[column] : at[column + 1]]
-            parts += (b"\x1a", bytes((len(number) + 10,)), b"\x08", number, bound)
-        out.append(b"".join(parts))
-    return out
+    numbers = cumulative.ravel()
+    sizes = lengths(numbers)
+    ends = offsets(sizes + 12)
+    starts = ends[:-1]
+    out = np.empty(ends[-1], np.uint8)
+    out[starts] = 0x1A
+    out[starts + 1] = sizes + 10
+    out[starts + 2] = 0x08
+    scatter(out, starts + 3, numbers, sizes)
+    bounds = np.array(family.bounds).view(np.uint8).reshape(columns, 8)
+    bound_at = starts + 3 + sizes
+    out[bound_at] = 0x11
+    for i in range(8):
+        out[bound_at + 1 + i] = np.tile(bounds[:, i], rows)
+    data, at = out.tobytes(), ends[::columns].tolist()
+    return [data[at[row] : at[row + 1]] for row in range(rows)]
 
 
 def _native(counts: Counts) -> list[bytes]:
@@ -104,8 +124,8 @@ def _native(counts: Counts) -> list[bytes]:
 
     jump = np.where(new_row, column + _FIRST, column - np.roll(column, 1) - 1)
     starts = np.flatnonzero(new_row | (jump != 0))
-    lengths = np.diff(starts, append=len(column)).tolist()
-    offsets = jump[starts].tolist()
+    runs = np.diff(starts, append=len(column)).tolist()
+    jumps = jump[starts].tolist()
     span_at = np.searchsorted(row_of[starts], np.arange(rows + 1)).tolist()
 
     head = integer(5, zigzag(SCHEMA)) + double(6, _ZERO_THRESHOLD)
@@ -113,14 +133,19 @@ def _native(counts: Counts) -> list[bytes]:
     for row, zeros in enumerate(counts[:, 0].tolist()):
         parts = [head, b"\x38", varint(zeros)]
         for span in range(span_at[row], span_at[row + 1]):
-            content = integer(1, zigzag(offsets[span])) + integer(2, lengths[span])
-            parts.append(delimited(12, content))
+            parts.append(_span(jumps[span], runs[span]))
         if span_at[row] == span_at[row + 1]:
             # A span without buckets is what tells an empty native histogram from a classic one.
             parts.append(delimited(12, b""))
         parts.append(delimited(13, delta_bytes[ends[row] : ends[row + 1]]))
         out.append(b"".join(parts))
     return out
+
+
+@lru_cache(8192)
+def _span(jump: int, length: int) -> bytes:
+    """Return a BucketSpan (field 12): offset 1 from the span before, length 2."""
+    return delimited(12, integer(1, zigzag(jump)) + integer(2, length))
 
 
 def _bridged(full: NDArray[np.bool_]) -> NDArray[np.bool_]:
