@@ -132,8 +132,8 @@ def _native(counts: Counts) -> list[bytes]:
     out = []
     for row, zeros in enumerate(counts[:, 0].tolist()):
         parts = [head, b"\x38", varint(zeros)]
-        for span in range(span_at[row], span_at[row + 1]):
-            parts.append(_span(jumps[span], runs[span]))
+        spans = slice(span_at[row], span_at[row + 1])
+        parts.extend(map(_span, jumps[spans], runs[spans]))
         if span_at[row] == span_at[row + 1]:
             # A span without buckets is what tells an empty native histogram from a classic one.
             parts.append(delimited(12, b""))
