@@ -16,7 +16,7 @@ from prometheus_client import parser as classic_parser
 from prometheus_client.openmetrics import parser as openmetrics_parser
 
 from axon.export import buckets, native, text
-from axon.export.families import Family, Histograms, Scalars
+from axon.export.families import Block, Family, Histograms, Scalars
 from axon.export.labels import NO_LABELS, Labels
 from axon.export.native import protobuf
 from axon.export.negotiate import negotiate
@@ -25,8 +25,8 @@ from axon.export.varint import varint, varints, zigzag, zigzags
 HOSTILE = 'a\\b"c\nd\u2028é\udcff{},= # EOF'
 
 
-def durations(rows: int, *, seed: int = 1, fill: float = 0.2) -> Histograms:
-    """Return a duration family with random kernel buckets and hostile label values."""
+def durations(rows: int, *, seed: int = 1, fill: float = 0.2) -> tuple[Histograms, Block]:
+    """Return a duration family with random kernel buckets and hostile labels, and its content."""
     rng = np.random.default_rng(seed)
     hist = rng.integers(0, 1000, (rows, 216), dtype=np.uint64)
     hist *= rng.random((rows, 216)) < fill
@@ -34,23 +34,20 @@ def durations(rows: int, *, seed: int = 1, fill: float = 0.2) -> Histograms:
         Labels([("service_name", HOSTILE), ("http_route", f"/{i}"), ("empty", "")])
         for i in range(rows)
     ]
-    counts = buckets.classic(hist)
-    return Histograms(
-        "http_server_request_duration_seconds",
-        "Time from \\ to \n the end.",
-        labels,
-        buckets.SECONDS,
-        counts,
-        rng.random(rows) * 1e4,
-        unit="seconds",
-        native=hist,
-    )
+    content = Block(buckets.classic(hist), rng.random(rows) * 1e4, hist)
+
+    def read(block: slice) -> Block:
+        return Block(content.counts[block], content.sums[block], hist[block])
+
+    name = "http_server_request_duration_seconds"
+    help_text = "Time from \\ to \n the end."
+    return Histograms(name, help_text, labels, buckets.SECONDS, read, unit="seconds"), content
 
 
 def families() -> list[Family]:
     """Return one family of each kind."""
     return [
-        durations(300),
+        durations(300)[0],
         Scalars("axon_lost", "Lost.", "counter", [Labels([("reason", "gap")])], [3]),
         Scalars("axon_memory_bytes", "Memory.", "gauge", [NO_LABELS], np.array([1.5e9])),
     ]
@@ -76,21 +73,21 @@ def test_the_text_format_is_what_its_parser_reads() -> None:
 
 def check(parsed: dict[str, Any], counter: str) -> None:
     """Compare parsed families with families()."""
-    family = durations(300)
+    family, content = durations(300)
     samples = parsed[family.name].samples
     assert len(samples) == 300 * (14 + 1 + 2)
     shown = HOSTILE.encode("utf-8", "replace").decode()
     assert {s.labels["service_name"] for s in samples} == {shown}
     assert all("empty" not in s.labels for s in samples)
-    assert family.native is not None
+    assert content.native is not None
     for row in range(300):
         mine = [s for s in samples if s.labels["http_route"] == f"/{row}"]
         values = {(s.name.removeprefix(family.name), s.labels.get("le")): s.value for s in mine}
-        total = int(family.native[row].sum())
+        total = int(content.native[row].sum())
         assert values["_count", None] == values["_bucket", "+Inf"] == total
-        assert values["_sum", None] == family.sums[row]
+        assert values["_sum", None] == content.sums[row]
         below = buckets.KERNEL_SECONDS <= 0.25
-        assert values["_bucket", "0.25"] == int(family.native[row][below].sum())
+        assert values["_bucket", "0.25"] == int(content.native[row][below].sum())
     assert [(s.name, s.value) for s in parsed[counter].samples] == [("axon_lost_total", 3.0)]
     assert [s.value for s in parsed["axon_memory_bytes"].samples] == [1.5e9]
 
@@ -188,8 +185,8 @@ def native_buckets(histogram: bytes) -> dict[int, int]:
 @pytest.mark.parametrize("fill", [0.0, 0.02, 0.3, 1.0])
 def test_native_histograms_hold_the_kernels_buckets(fill: float) -> None:
     """Decoded, every bucket is at its index of schema 3 and every number is as it was."""
-    family = durations(1100, fill=fill)
-    assert family.native is not None
+    family, content = durations(1100, fill=fill)
+    assert content.native is not None
     document = b"".join(protobuf([family]))
     size, at = read_varint(document, 0)
     assert at + size == len(document)
@@ -202,9 +199,9 @@ def test_native_histograms_hold_the_kernels_buckets(fill: float) -> None:
         labels = {one(pair, 1): one(pair, 2).decode() for pair in many(metrics[row], 1)}
         assert labels[b"http_route"] == f"/{row}"
         histogram = one(metrics[row], 7)
-        hist = family.native[row]
+        hist = content.native[row]
         assert one(histogram, 1) == hist.sum()
-        assert one(histogram, 2) == family.sums[row]
+        assert one(histogram, 2) == content.sums[row]
         assert unzigzag(one(histogram, 5)) == 3
         assert one(histogram, 6) == 2.0**-20
         assert one(histogram, 7) == hist[0]
@@ -290,7 +287,7 @@ def test_negotiation(accept: str, content_type: str) -> None:
 @pytest.mark.parametrize("accept", ["text/plain", "application/openmetrics-text"])
 def test_twenty_thousand_series_are_quick(accept: str) -> None:
     """20,000 series take at most a tenth of a second; the best of three, as machines are shared."""
-    family = durations(20_000 // 17 + 1)
+    family, _ = durations(20_000 // 17 + 1)
     writer = negotiate(accept)[1]
     taken, sizes = [], []
     for _ in range(3):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -28,23 +28,33 @@ class Scalars:
 
 
 @dataclass(frozen=True, slots=True)
-class Histograms:
-    """A family with one histogram a row.
+class Block:
+    """Some rows of histograms.
 
-    `bounds` are the finite upper bounds of the classic buckets, `counts` (n, len(bounds) + 1) the
-    number of observations in each and, last, above them all; `sums` (n,) is in the family's unit.
-    `native` (n, AX_BUCKETS) are the kernel's own buckets, or None where it has none so fine.
-    The number of observations of a row is the sum of its counts, and of its native buckets.
+    `counts` (rows, bounds + 1) are the observations in each classic bucket and, last, above them
+    all; `sums` (rows,) is in the family's unit. `native` (rows, AX_BUCKETS) are the kernel's own
+    buckets, or None where it has none so fine. A row's number of observations is the sum of its
+    counts, and of its native buckets.
+    """
+
+    counts: Counts
+    sums: NDArray[np.float64]
+    native: Counts | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Histograms:
+    """A family with one histogram a row. `bounds` are the finite upper bounds of classic buckets.
+
+    `read` returns a range of rows, so that never more than a few hundred are in memory expanded.
     """
 
     name: str
     help: str
     labels: Sequence[Labels]
     bounds: Sequence[float]
-    counts: Counts
-    sums: NDArray[np.float64]
+    read: Callable[[slice], Block]
     unit: str = ""
-    native: Counts | None = None
 
 
 Family = Scalars | Histograms

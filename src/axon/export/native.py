@@ -11,7 +11,7 @@ Source: https://github.com/prometheus/client_model/blob/master/io/prometheus/cli
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -68,10 +68,11 @@ def _scalars(family: Scalars) -> Iterator[bytes]:
 def _histograms(family: Histograms) -> Iterator[bytes]:
     for start in range(0, len(family.labels), _ROWS):
         block = slice(start, start + _ROWS)
-        classic = _classic(family, block)
-        totals = family.counts[block].sum(axis=1).tolist()
-        sums = family.sums[block].tolist()
-        natives = [b""] * len(totals) if family.native is None else _native(family.native[block])
+        content = family.read(block)
+        classic = _classic(family.bounds, content.counts)
+        totals = content.counts.sum(axis=1).tolist()
+        sums = content.sums.tolist()
+        natives = [b""] * len(totals) if content.native is None else _native(content.native)
         out: list[bytes] = []
         for row, labels in enumerate(family.labels[block]):
             number = varint(totals[row])
@@ -83,12 +84,12 @@ def _histograms(family: Histograms) -> Iterator[bytes]:
         yield b"".join(out)
 
 
-def _classic(family: Histograms, block: slice) -> list[bytes]:
+def _classic(bounds: Sequence[float], counts: Counts) -> list[bytes]:
     """Return each row's Bucket messages (field 3): cumulative_count 1, upper_bound 2.
 
     A message is 0x1a, its length, 0x08, the count, 0x11 and the eight bytes of the bound.
     """
-    cumulative = np.cumsum(family.counts[block, :-1], axis=1)
+    cumulative = np.cumsum(counts[:, :-1], axis=1)
     rows, columns = cumulative.shape
     numbers = cumulative.ravel()
     sizes = lengths(numbers)
@@ -99,11 +100,11 @@ def _classic(family: Histograms, block: slice) -> list[bytes]:
     out[starts + 1] = sizes + 10
     out[starts + 2] = 0x08
     scatter(out, starts + 3, numbers, sizes)
-    bounds = np.array(family.bounds).view(np.uint8).reshape(columns, 8)
+    doubles = np.array(bounds, np.float64).view(np.uint8).reshape(columns, 8)
     bound_at = starts + 3 + sizes
     out[bound_at] = 0x11
     for i in range(8):
-        out[bound_at + 1 + i] = np.tile(bounds[:, i], rows)
+        out[bound_at + 1 + i] = np.tile(doubles[:, i], rows)
     data, at = out.tobytes(), ends[::columns].tolist()
     return [data[at[row] : at[row + 1]] for row in range(rows)]
 

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from axon.export.families import Family, Histograms, Scalars
+from axon.export.families import Block, Family, Histograms, Scalars
 
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -58,7 +58,7 @@ def _lines(family: Family) -> Iterator[bytes]:
         if isinstance(family, Scalars):
             yield _scalars(family, texts, block)
         else:
-            yield _histograms(family, texts, block)
+            yield _histograms(family, texts, family.read(block))
 
 
 def _scalars(family: Scalars, texts: Sequence[str], block: slice) -> bytes:
@@ -71,9 +71,9 @@ def _scalars(family: Scalars, texts: Sequence[str], block: slice) -> bytes:
     ).encode()
 
 
-def _histograms(family: Histograms, texts: Sequence[str], block: slice) -> bytes:
+def _histograms(family: Histograms, texts: Sequence[str], block: Block) -> bytes:
     rows = len(texts)
-    cumulative = np.cumsum(family.counts[block], axis=1)
+    cumulative = np.cumsum(block.counts, axis=1)
     lines = len(family.bounds) + 3
     parts: list[str] = [""] * (rows * lines * 4)
 
@@ -88,7 +88,7 @@ def _histograms(family: Histograms, texts: Sequence[str], block: slice) -> bytes
         head, tail = f"{newline}{family.name}_bucket{{", f',le="{bound}"}} '
         put(column, head, tail, cumulative[:, column].tolist())
         newline = "\n"
-    put(lines - 2, f"\n{family.name}_sum{{", "} ", family.sums[block].tolist())
+    put(lines - 2, f"\n{family.name}_sum{{", "} ", block.sums.tolist())
     put(lines - 1, f"\n{family.name}_count{{", "} ", cumulative[:, -1].tolist())
     # Every line but a row's first brings the line break of the one before.
     parts[4 * lines :: 4 * lines] = [f"\n{family.name}_bucket{{"] * (rows - 1)
