@@ -1,22 +1,18 @@
-"""Start the shop, look at it with Axon, stop everything."""
+"""Open the shop, look at it with Axon, close it."""
 
 from __future__ import annotations
 
-import contextlib
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 from types import FrameType
 
-from demo import edge
-from demo.ports import HOST, free_ports
-from demo.process import child, stop, wait_until_listening
-from demo.services import SERVICES
+from demo.process import stop
+from demo.shop import open_shop
 
-_AXON = str(Path(sys.executable).with_name("axon"))
+AXON = str(Path(sys.executable).with_name("axon"))
 
 
 def _terminated(_signal: int, _frame: FrameType | None) -> None:
@@ -29,20 +25,8 @@ def watch(seconds: float) -> int:
     Returns the exit status: 0 when the agent ran and ended as it was asked to.
     """
     signal.signal(signal.SIGTERM, _terminated)  # so that what was started is stopped
-    with contextlib.ExitStack() as shop:
-        scratch = Path(shop.enter_context(tempfile.TemporaryDirectory(prefix="axon-demo-")))
-        scratch.chmod(0o755)
-        ports = free_ports()
-        parts = [*SERVICES, "edge"] if edge.find_nginx() else [*SERVICES]
-        for part in parts:
-            process = shop.enter_context(child(part, ports, scratch))
-            wait_until_listening(getattr(ports, part), process)
-        entrance = ports.edge if "edge" in parts else ports.frontend
-        print(
-            f"demo: a sample shop of {len(parts)} services is open at http://{HOST}:{entrance}/",
-            flush=True,
-        )
-        shop.enter_context(child("visitors", ports, scratch, "--entrance", str(entrance)))
+    with open_shop() as url:
+        print(f"demo: a sample shop is open at {url}", flush=True)
         try:
             if sys.stdin.isatty() and sys.stdout.isatty():
                 return _watch_on_terminal()
@@ -54,13 +38,13 @@ def watch(seconds: float) -> int:
 
 
 def _agent_is_running() -> bool:
-    status = subprocess.run([_AXON, "status"], capture_output=True, check=False)
+    status = subprocess.run([AXON, "status"], capture_output=True, check=False)
     return status.returncode == 0
 
 
 def _watch_on_terminal() -> int:
     """Hand the terminal to the live table: of an agent of its own, or of the one that runs already."""
-    command = [_AXON, "top"] if _agent_is_running() else [_AXON, "run"]
+    command = [AXON, "top"] if _agent_is_running() else [AXON, "run"]
     before = signal.signal(signal.SIGINT, lambda *_: None)  # the table answers Ctrl-C itself
     try:
         return subprocess.run(command, check=False).returncode
@@ -73,17 +57,23 @@ def _watch_for(seconds: float) -> int:
     print(f"demo: no terminal, so the table is printed once after {seconds:.0f} s", flush=True)
     if _agent_is_running():
         time.sleep(seconds)
-        return _print_table()
-    agent = subprocess.Popen([_AXON, "run"], stdin=subprocess.DEVNULL, start_new_session=True)
+        return print_table()
+    agent = start_agent()
     try:
         try:
             return agent.wait(seconds) or 1  # it was not to end by itself
         except subprocess.TimeoutExpired:
-            printed = _print_table()
+            printed = print_table()
     finally:
         ended = stop(agent, patience_s=15)
     return printed or ended
 
 
-def _print_table() -> int:
-    return subprocess.run([_AXON, "top", "--once"], check=False).returncode
+def start_agent() -> subprocess.Popen[bytes]:
+    """Start `axon run` without a terminal, out of reach of this one's Ctrl-C."""
+    return subprocess.Popen([AXON, "run"], stdin=subprocess.DEVNULL, start_new_session=True)
+
+
+def print_table() -> int:
+    """Print what `axon top` shows, once; returns its exit status."""
+    return subprocess.run([AXON, "top", "--once"], check=False).returncode
