@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from axon import settings
+from axon.cli.parser import for_verb
+from axon.cli.verbs import VERBS
 
 ROOT = Path(__file__).resolve().parent.parent
 _PART = re.compile(r"(<!-- make docs: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -59,7 +61,47 @@ def _reasons() -> str:
     return "\n".join(parts)
 
 
+def _option(action: argparse.Action) -> str:
+    """One row of a verb's table: how it is written and what it does."""
+    value = (
+        action.metavar
+        or (action.choices and "|".join(map(str, action.choices)))
+        or action.dest.upper()
+    )
+    takes = action.nargs != 0 and not isinstance(action, argparse.BooleanOptionalAction)
+    names = [f"{name} {value}" if takes else name for name in action.option_strings] or [str(value)]
+    written = " ".join(f"`{name}`" for name in names)
+    text = (action.help or "") % {"default": action.default, "prog": "axon"}
+    return "| " + " | ".join(cell.replace("|", r"\|") for cell in (written, text)) + " |"
+
+
+def options(verb: str) -> list[argparse.Action]:
+    """The options and arguments of a verb that are its own, and not settings that every agent has."""
+    of_settings = {setting.flag for setting in settings.table().values()}
+    # argparse has no public way to ask a parser what it takes.
+    actions = for_verb(verb)._actions  # noqa: SLF001
+    return [
+        a for a in actions if a.dest != "help" and not of_settings.intersection(a.option_strings)
+    ]
+
+
+def _commands() -> str:
+    parts = []
+    for verb in VERBS:
+        parser = for_verb(verb)
+        description = (parser.description or "").split("\n\n", 1)
+        parts += [f"## axon {verb}", "", description[0], ""]
+        if len(description) > 1:
+            parts += ["```", description[1].rstrip(), "```", ""]
+        if rows := [_option(action) for action in options(verb)]:
+            parts += ["| option | what it does |", "|---|---|", *rows, ""]
+        if any(setting.flag in parser.format_help() for setting in settings.table().values()):
+            parts += ["It takes the flags of [settings](settings.md) too.", ""]
+    return "\n".join(parts)
+
+
 PARTS: dict[str, Callable[[], str]] = {
+    "commands": _commands,
     "reasons": _reasons,
     "settings": settings.markdown,
 }
