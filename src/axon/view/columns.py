@@ -131,12 +131,12 @@ COLUMNS: Final = (
     Column(
         name="in", title="IN/S", keep=70, width=fmt.SIZE_WIDTH + 1,
         help="bytes received a second, heads included",
-        text=lambda row: fmt.size(received(row)), order=received, tone=_traffic,
+        text=lambda row: fmt.size(received(row) if row.rate else None), order=received, tone=_traffic,
     ),
     Column(
         name="out", title="OUT/S", keep=71, width=fmt.SIZE_WIDTH + 1,
         help="bytes sent a second, heads included",
-        text=lambda row: fmt.size(sent(row)), order=sent, tone=_traffic,
+        text=lambda row: fmt.size(sent(row) if row.rate else None), order=sent, tone=_traffic,
     ),
     Column(
         name="total", title="TOTAL", keep=50, width=fmt.COUNT_WIDTH + 1,

@@ -10,7 +10,7 @@ from axon.api.schema import Endpoint
 from axon.view.columns import COLUMNS, Column
 
 MARGIN: Final = 1
-ROOMY: Final = 120
+ROOMY: Final = 140
 """Cells from which on two blanks stand between columns instead of one."""
 
 

@@ -83,6 +83,7 @@ class EndpointTable(ScrollView, can_focus=True):
     def on_resize(self, _: Resize) -> None:
         """Choose the columns anew."""
         self._arrange()
+        self.refresh()
 
     def on_click(self, event: Click) -> None:
         """Tell the application which title was clicked on."""

@@ -34,7 +34,7 @@ class TopApp(App[None]):
     CSS = f"""
     Screen {{ background: {palette.GROUND}; color: {palette.TEXT}; }}
     #head, #foot, #keys {{ height: 1; width: 100%; background: {palette.GROUND}; }}
-    EndpointTable {{ height: 1fr; scrollbar-gutter: stable; }}
+    EndpointTable {{ height: 1fr; }}
     #filter {{
         height: 1; border: none; padding: 0 1; display: none;
         background: {palette.RAISED}; color: {palette.TEXT};
