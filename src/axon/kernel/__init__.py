@@ -1,0 +1,18 @@
+"""The kernel's side seen from Python: attach it, read it, steer it."""
+
+from axon.kernel.abi import Abi
+from axon.kernel.loader import attach, detach_all
+from axon.kernel.object import load_abi
+from axon.kernel.plane import Footprint, Kernel, ProgStat
+from axon.kernel.ring import FlowRing
+
+__all__ = [
+    "Abi",
+    "FlowRing",
+    "Footprint",
+    "Kernel",
+    "ProgStat",
+    "attach",
+    "detach_all",
+    "load_abi",
+]

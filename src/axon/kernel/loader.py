@@ -1,0 +1,117 @@
+"""Attach the data plane, or take over the one that an earlier agent left behind."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from axon.kernel import features, links, pins, setup, system, upgrade
+from axon.kernel.carry import carry
+from axon.kernel.lock import Lock, lock_pins
+from axon.kernel.maps import Map
+from axon.kernel.object import BpfObject, packaged
+from axon.kernel.pins import Pins
+from axon.kernel.plane import Kernel
+from axon.kernel.sizing import configure
+from axon.settings import Settings
+
+VERIFIER_LOG = "verifier.log"
+
+
+def attach(settings: Settings, *, object_path: Path | None = None) -> Kernel:
+    """Load the programs and attach them to the cgroup, or take over what is pinned.
+
+    A pinned data plane of the same layout and sizes is kept and its programs are replaced without
+    a gap. One of another layout or other sizes is replaced, and its counts are carried over. On
+    any failure what this call made is undone, and what was attached before stays attached.
+    Raise BusyError when another agent runs, LoadError when the verifier refuses, else KernelError.
+    """
+    features.require_privileges()
+    system.raise_memlock()
+    cgroup = system.cgroup_to_attach(settings.cgroup)
+    pinned = Pins(settings.pin_dir)
+    with ExitStack() as undo:
+        undo.callback(pinned.tidy)
+        pinned.prepare()
+        lock = Lock(settings.run_dir, settings.pin_dir)
+        undo.callback(lock.release)
+        try:
+            kernel = _attach(settings, object_path or packaged(), cgroup, pinned, lock)
+        except OSError as e:
+            raise system.explain(e, "set up the data plane") from e
+        undo.pop_all()
+    return kernel
+
+
+def detach_all(pin_dir: Path) -> list[str]:
+    """Detach and unpin a data plane; return the paths of what was removed.
+
+    Raise BusyError while an agent runs on it.
+    """
+    if system.bpffs_of(pin_dir) is None or not pin_dir.is_dir():
+        return []
+    lock = lock_pins(pin_dir)
+    try:
+        return Pins(pin_dir).remove_all()
+    except OSError as e:
+        raise system.explain(e, f"remove what is pinned in {pin_dir}") from e
+    finally:
+        lock.close()
+
+
+def _attach(
+    settings: Settings, object_path: Path, cgroup: Path, pinned: Pins, lock: Lock
+) -> Kernel:
+    pinned.recover()
+    before = pins.open_maps(pinned.maps)
+    with BpfObject(object_path) as obj, ExitStack() as undo:
+        config, footprint = configure(obj, settings, features.fit(obj))
+        plan = upgrade.plan(obj, before)
+        for name in plan.kept:
+            obj.reuse(name, before[name].fd)
+        obj.load(settings.run_dir / VERIFIER_LOG)
+        maps = {name: obj.map(name) for name in obj.maps if upgrade.is_pinned(name)}
+        programs = {name: obj.program(name) for name in obj.programs}
+        if plan.made:
+            _fill(obj, plan, before, maps)
+        if plan.changes:
+            pins.pin_maps(maps.values(), pinned.next)
+            undo.callback(pins.remove, pinned.next)
+        hooks = {name: (programs[name], p.attach_type) for name, p in obj.programs.items()}
+        attached = links.switch(hooks, cgroup, pinned.links, undo)
+        undo.pop_all()
+        abi = obj.abi
+    if plan.changes:
+        pinned.advance()
+    _settle(abi, pinned, maps)
+    return Kernel(
+        abi=abi,
+        config=config,
+        maps=maps,
+        programs=programs,
+        links=attached,
+        footprint=footprint,
+        pins=pinned,
+        lock=lock,
+    )
+
+
+def _fill(obj: BpfObject, plan: upgrade.Plan, before: dict[str, Map], maps: dict[str, Map]) -> None:
+    """Give new maps what has to be in them before a program runs."""
+    if "ax_ctl" in plan.made:
+        setup.secret(maps, upgrade.known_secret(before))
+    if plan.fresh_counts:
+        setup.counts(obj.abi, maps, upgrade.generation(before))
+    upgrade.copy_routes(before, maps)
+
+
+def _settle(abi: Any, pinned: Pins, maps: dict[str, Map]) -> None:
+    """Carry over the counts of maps that were replaced, now or before an earlier agent's death."""
+    old = pins.open_maps(pinned.old)
+    if not old:
+        return
+    system.wait_for_runs()
+    upgrade.copy_routes(old, maps)
+    carry(abi, old, maps)
+    pins.remove(pinned.old)

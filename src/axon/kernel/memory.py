@@ -1,0 +1,58 @@
+"""What the data plane may take of the kernel's memory: a bound, known before anything is loaded.
+
+The sums follow the kernel's allocations (kernel/bpf/arraymap.c, hashtab.c, ringbuf.c,
+queue_stack_maps.c, bpf_local_storage.c). A live test holds them against the kernel's own figures.
+"""
+
+from __future__ import annotations
+
+from axon.kernel import bpf
+from axon.kernel.maps import PAGE
+
+# Sizes of kernel structures in bytes.
+_HASH_ELEMENT = 48  # struct htab_elem
+_HASH_BUCKET = 16  # struct bucket
+_MAP = 512  # struct bpf_map and what surrounds it
+_STORAGE_ELEMENT = 64 + 8  # struct bpf_local_storage_elem up to the value: a cache line, a pointer
+_STORAGE_LIST = 192  # struct bpf_local_storage, once a socket
+_CACHES = (8, 16, 32, 64, 96, 128, 192, 256)  # kmalloc's size classes; then powers of two
+
+
+def map_bytes(kind: int, key: int, value: int, entries: int, cpus: int) -> int:
+    """Return the most that a map can take, in bytes, its sockets' storage left out."""
+    value8, key8 = _up(value, 8), _up(key, 8)
+    match kind:
+        case bpf.MAP_ARRAY:
+            return _MAP + _up(entries * value8, PAGE)
+        case bpf.MAP_PERCPU_ARRAY:
+            return _MAP + entries * (value8 * cpus + 8)
+        case bpf.MAP_HASH | bpf.MAP_LRU_HASH:
+            spare = cpus if kind == bpf.MAP_HASH else 0
+            element = _HASH_ELEMENT + key8 + value8
+            return _MAP + (entries + spare) * element + _power(entries) * _HASH_BUCKET
+        case bpf.MAP_QUEUE | bpf.MAP_STACK:
+            return _MAP + (entries + 1) * value
+        case bpf.MAP_RINGBUF:
+            pages = 2 * entries // PAGE + 3
+            return _MAP + entries + 3 * PAGE + pages * 8
+        case _:
+            return _MAP + _power(cpus) * _HASH_BUCKET
+
+
+def socket_bytes(value: int) -> int:
+    """Return what one value of socket storage takes, in bytes."""
+    size = _STORAGE_ELEMENT + value
+    return next((c for c in _CACHES if c >= size), _power(size))
+
+
+def bytes_per_socket(values: list[int]) -> int:
+    """Return the most that one socket's storage takes: one value of each of these sizes."""
+    return _STORAGE_LIST + sum(socket_bytes(value) for value in values)
+
+
+def _up(size: int, step: int) -> int:
+    return -(-size // step) * step
+
+
+def _power(n: int) -> int:
+    return 1 << max(n - 1, 0).bit_length()

@@ -1,0 +1,38 @@
+"""A new data plane's maps before the first program runs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+import numpy as np
+
+from axon.kernel import bpf
+from axon.kernel.abi import Abi
+from axon.kernel.maps import Map
+
+SLOTS_OF_OTHER = 2
+
+
+def counts(abi: Abi, maps: Mapping[str, Map], generation: int) -> None:
+    """Offer every slot, make the two series of "other", give all slots the same generation.
+
+    The generation must be above that of any reference that a connection's state may still hold.
+    """
+    slots = maps["ax_slots"].mapped(0, maps["ax_slots"].entries)
+    if generation:
+        slots["gen"] = generation
+    roles = abi.enum("ax_role")
+    for slot, role in enumerate((roles["AX_ROLE_SERVER"], roles["AX_ROLE_CLIENT"])):
+        slots["key"]["role"][slot] = role
+        slots["created"][slot] = bpf.monotonic_ns()
+    free = np.arange(SLOTS_OF_OTHER, len(slots), dtype=np.uint32)
+    if maps["ax_free"].info.type == bpf.MAP_STACK:
+        free = free[::-1]
+    maps["ax_free"].push(free)
+
+
+def secret(maps: Mapping[str, Map], known: int | None) -> None:
+    """Set what keys every hash: drawn now, or known from the maps that are replaced."""
+    drawn = int.from_bytes(os.urandom(8), "little")
+    maps["ax_ctl"].mapped(0, 1)["secret"][0] = drawn if known is None else known

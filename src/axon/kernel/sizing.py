@@ -1,0 +1,75 @@
+"""How large the maps become, from the settings: series, shards, and the bound on memory."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+
+from axon.errors import KernelError
+from axon.kernel import bpf, memory
+from axon.kernel.features import Needs
+from axon.kernel.object import BpfObject, MapDef
+from axon.kernel.plane import Footprint
+from axon.settings import Settings
+
+_MOST_SHARDS = 64
+_SLOTS_OF_OTHER = 2
+PEERS = {"none": 0, "private": 1, "all": 2}
+
+SERIES_MAPS = ("ax_series", "ax_slots", "ax_free")
+COUNT_MAPS = ("ax_cells", *SERIES_MAPS)
+
+
+def configure(obj: BpfObject, settings: Settings, needs: Needs) -> tuple[Any, Footprint]:
+    """Set the sizes of the object's maps and its ax_config.
+
+    Return the configuration, shape () of ax_config, and what the data plane may take. Raise
+    KernelError when the counters do not fit into `settings.max_memory`.
+    """
+    cpus = bpf.possible_cpus()
+    for name in SERIES_MAPS:
+        obj.set_entries(name, settings.max_series)
+    shards = 1 << (min(os.cpu_count() or 1, cpus, _MOST_SHARDS) - 1).bit_length()
+    while True:
+        obj.set_entries("ax_cells", settings.max_series * shards)
+        footprint = measure(obj, cpus)
+        if footprint.total <= settings.max_memory:
+            break
+        if shards == 1:
+            raise KernelError(_too_large(settings, footprint))
+        shards //= 2
+    config = obj.constants("ax_config")
+    config["max_series"] = settings.max_series
+    config["shard_mask"] = shards - 1
+    config["max_routes"] = settings.max_routes
+    config["max_peers"] = settings.max_peers
+    config["server"] = "server" in settings.roles
+    config["client"] = "client" in settings.roles
+    config["peers"] = PEERS[settings.peers]
+    config["kernel_has"] = needs.bits(obj.abi)
+    return np.array(config), footprint
+
+
+def measure(obj: BpfObject, cpus: int) -> Footprint:
+    """Return what the maps of an object take at their present sizes."""
+    maps = {m.name: _bytes(m, cpus) for m in obj.maps.values()}
+    storages = [m.value_size for m in obj.maps.values() if m.kind == bpf.MAP_SK_STORAGE]
+    return Footprint(sum(maps.values()), memory.bytes_per_socket(storages), maps)
+
+
+def _bytes(m: MapDef, cpus: int) -> int:
+    return memory.map_bytes(m.kind, m.key_size, m.value_size, m.entries, cpus)
+
+
+def _too_large(settings: Settings, footprint: Footprint) -> str:
+    least = footprint.total
+    series = footprint.maps["ax_cells"] + sum(footprint.maps[name] for name in SERIES_MAPS)
+    each = series / settings.max_series
+    fits = int((settings.max_memory - (least - series)) / each)
+    hint = f"lower max_series to {fits}, or " if fits > _SLOTS_OF_OTHER else ""
+    return (
+        f"{settings.max_series} series take {least / 2**20:.1f} MiB of the kernel's memory, and "
+        f"max_memory is {settings.max_memory / 2**20:.1f} MiB: {hint}raise max_memory."
+    )

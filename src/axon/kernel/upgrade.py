@@ -1,0 +1,91 @@
+"""Which pinned maps a new set of programs keeps, and what becomes of the others' contents."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from axon.kernel.convert import converted
+from axon.kernel.maps import Map
+from axon.kernel.object import BpfObject, MapDef
+from axon.kernel.sizing import COUNT_MAPS
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What happens to each map: kept, or made anew."""
+
+    kept: frozenset[str]
+    made: frozenset[str]
+    dropped: frozenset[str]
+
+    @property
+    def changes(self) -> bool:
+        """Whether the pinned maps are to be replaced by another set."""
+        return bool(self.made or self.dropped)
+
+    @property
+    def fresh_counts(self) -> bool:
+        """Whether series begin in new maps."""
+        return "ax_cells" in self.made
+
+
+def plan(obj: BpfObject, before: Mapping[str, Map]) -> Plan:
+    """Decide what is kept of the pinned maps.
+
+    If one map's shape or the layout's version differs, none is: structures refer to one another.
+    If only sizes differ, what has its size is kept; the maps of counts go together.
+    """
+    names = frozenset(obj.maps) - {n for n in obj.maps if not is_pinned(n)}
+    known = names & before.keys()
+    kept: set[str] = set()
+    if all(_same_shape(obj, name, before[name]) for name in known):
+        kept = {name for name in known if _same_size(obj.maps[name], before[name])}
+        if not kept.issuperset(COUNT_MAPS):
+            kept -= set(COUNT_MAPS)
+    return Plan(frozenset(kept), names - kept, frozenset(before) - names)
+
+
+def is_pinned(name: str) -> bool:
+    """Return whether a map outlives its programs: all but the compiler's own sections."""
+    return not name.startswith(".")
+
+
+def generation(before: Mapping[str, Map]) -> int:
+    """Return a generation of slots above any that was given out."""
+    if "ax_slots" not in before:
+        return 0
+    slots = before["ax_slots"]
+    return int(slots.mapped(0, slots.entries)["gen"].max()) + 1
+
+
+def known_secret(before: Mapping[str, Map]) -> int | None:
+    """Return what keyed the hashes of the pinned maps, if it can be read."""
+    if "ax_ctl" not in before:
+        return None
+    ctl = before["ax_ctl"].mapped(0, 1)
+    return int(ctl["secret"][0]) if "secret" in (ctl.dtype.names or ()) else None
+
+
+def copy_routes(before: Mapping[str, Map], maps: Mapping[str, Map]) -> None:
+    """Copy the routes' names into a new table, as many as it takes."""
+    if "ax_routes" not in before or maps["ax_routes"].info.id == before["ax_routes"].info.id:
+        return
+    ids, rows = before["ax_routes"].items()
+    table = maps["ax_routes"]
+    room = table.entries
+    table.update_many(ids[:room], converted(rows[:room], table.value))
+
+
+def _same_shape(obj: BpfObject, name: str, pinned: Map) -> bool:
+    new, info = obj.maps[name], pinned.info
+    if (new.kind, new.key_size, new.value_size) != (info.type, info.key_size, info.value_size):
+        return False
+    if new.flags != info.map_flags:
+        return False
+    ours = obj.dtypes(name)
+    return all(a is None or b is None or a == b for a, b in zip(ours, pinned.dtypes, strict=True))
+
+
+def _same_size(new: MapDef, pinned: Map) -> bool:
+    return new.entries == pinned.entries
