@@ -25,9 +25,8 @@ build: $(OBJECT) ## compile the kernel programs into src/axon/kernel/axon.bpf.o
 
 $(OBJECT): bpf/axon.bpf.c $(wildcard bpf/*.h) Makefile
 	@mkdir -p build $(@D)
-	$(CLANG) $(BPF_FLAGS) -c $< -o build/axon.bpf.o
-	$(STRIP) -g build/axon.bpf.o
-	@mv build/axon.bpf.o $@
+	$(CLANG) $(BPF_FLAGS) -c $< -o build/axon.bpf.$$PPID.o
+	@$(STRIP) -g build/axon.bpf.$$PPID.o && mv build/axon.bpf.$$PPID.o $@
 
 demo: ## set up, start a sample application and watch its requests live until q
 	@scripts/setup demo

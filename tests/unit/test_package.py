@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 import sysconfig
-import tarfile
 import zipfile
 from pathlib import Path
 
@@ -99,8 +98,7 @@ def test_wheel_carries_the_kernel_programs(wheel: Path) -> None:
 
 def test_wheel_of_the_sdist_is_the_same(sdist: Path, wheel: Path, tmp_path: Path) -> None:
     """A wheel built from the sdist, where no compiler is at hand, holds the same files."""
-    with tarfile.open(sdist) as archive:
-        archive.extractall(tmp_path, filter="data")
+    subprocess.run(["tar", "xf", str(sdist), "-C", str(tmp_path)], check=True)
     (source,) = tmp_path.iterdir()
     out = tmp_path / "out"
     command = [
