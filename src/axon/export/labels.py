@@ -18,12 +18,13 @@ class Labels:
         self.pairs = tuple(
             (name, value.encode("utf-8", "replace").decode()) for name, value in pairs if value
         )
+        self._hash = hash(self.pairs)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Labels) and self.pairs == other.pairs
 
     def __hash__(self) -> int:
-        return hash(self.pairs)
+        return self._hash
 
     def __repr__(self) -> str:
         return f"Labels({self.text})"
