@@ -92,7 +92,9 @@ class Counters:
         for i, label in enumerate(self.labels[groups]) if self._carry else ():
             carry = self._carry.get(label)
             if carry is not None:
-                out[i] += carry[first + hist.start : first + hist.stop].sum(dtype=np.uint64)
+                # An array's sum, unlike a number's, may wrap: a carry may stand for less than zero.
+                whole = carry[first + hist.start : first + hist.stop]
+                out[i : i + 1] += whole.sum(dtype=np.uint64)
         return out
 
     @property
