@@ -1,0 +1,7 @@
+"""`python -m tests.kernels`."""
+
+import sys
+
+from tests.kernels.run import main
+
+sys.exit(main())

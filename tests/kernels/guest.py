@@ -1,0 +1,252 @@
+"""Boots a kernel in QEMU over this machine's own file system and runs one command in it.
+
+The root file system is the host's, handed in by virtiofsd and covered by a tmpfs: whatever the
+command writes is gone afterwards, except below the directories that it is told to share. The
+command's output comes back through a virtio port, its exit status through a file.
+"""
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+from tests.kernels.errors import GuestError, KernelsError
+from tests.kernels.image import Image
+
+GUEST_SCRIPT = Path(__file__).with_name("guest.sh")
+VIRTIOFSD = (Path("/usr/libexec/virtiofsd"), Path("/usr/lib/qemu/virtiofsd"))
+BOOT_SECONDS = 90.0
+BOOT_TRIES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """How a guest differs from the plainest one."""
+
+    cgroup: str = "v2"  # "v1", "hybrid" or "v2"
+    sysctls: Mapping[str, str] = field(default_factory=dict)
+    append: str = ""  # more of the kernel's command line
+    shares: Sequence[Path] = ()  # directories that are written through to the host
+    memory: int = 1024  # MiB
+    cpus: int = 2
+    accelerator: str = "tcg"
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came of a command."""
+
+    status: int
+    seconds: float
+    boots: int
+
+
+class _NotBootedError(Exception):
+    """The guest ended before the command began."""
+
+
+def run(
+    image: Image,
+    command: Sequence[str],
+    *,
+    setup: Setup,
+    environment: Mapping[str, str],
+    timeout: float,
+    output: Callable[[bytes], object],
+) -> Result:
+    """Runs `command` in a guest, in the caller's working directory, as root.
+
+    A guest that ends before the command has begun is booted again, a few times; from then on
+    nothing is repeated. Raises `GuestError` if it never begins, or ends without an exit status, or
+    runs for more than `timeout` seconds.
+    """
+    if os.geteuid() != 0:
+        raise KernelsError("virtiofsd needs root to hand the file system to a guest: use sudo")
+    for boot in range(1, BOOT_TRIES + 1):
+        with tempfile.TemporaryDirectory(prefix="axon-guest-") as directory:
+            attempt = _Attempt(image, setup, Path(directory))
+            try:
+                status, seconds = attempt.run(command, environment, timeout, output)
+            except _NotBootedError as panic:
+                print(f"{image.release}: boot {boot} failed: {panic}", file=sys.stderr)
+                continue
+            return Result(status, seconds, boot)
+    raise GuestError(f"{image.release} did not boot in {BOOT_TRIES} tries")
+
+
+def _virtiofsd(socket: Path) -> list[str]:
+    for program in VIRTIOFSD:
+        if program.exists():
+            if program.parent.name == "qemu":
+                options = ["-o", "source=/", "-o", "cache=always", "-o", "sandbox=chroot"]
+            else:
+                options = ["--shared-dir=/", "--cache=always", "--sandbox=chroot"]
+            return [str(program), f"--socket-path={socket}", *options]
+    raise KernelsError(
+        "virtiofsd is missing: apt-get install virtiofsd (Debian 12: qemu-system-common)"
+    )
+
+
+def _qemu(image: Image, setup: Setup, directory: Path) -> list[str]:
+    system, machine, console = {
+        "amd64": ("x86_64", "q35", "ttyS0"),
+        "arm64": ("aarch64", "virt", "ttyAMA0"),
+    }[image.arch]
+    program = shutil.which(f"qemu-system-{system}")
+    if program is None:
+        raise KernelsError(
+            f"qemu-system-{system} is missing:"
+            f" apt-get install qemu-system-{'x86' if image.arch == 'amd64' else 'arm'}"
+        )
+    words = f"console={console} panic=-1 quiet loglevel=4 axon_run={directory} {setup.append}"
+    options = {
+        "machine": machine,
+        "accel": setup.accelerator,
+        "cpu": "host" if setup.accelerator == "kvm" else "max",
+        "smp": str(setup.cpus),
+        "m": str(setup.memory),
+        "object": f"memory-backend-memfd,id=memory,size={setup.memory}M,share=on",
+        "numa": "node,memdev=memory",
+        "kernel": str(image.kernel),
+        "initrd": str(image.initramfs),
+        "append": words.strip(),
+        "serial": f"file:{directory}/console",
+        "monitor": "none",
+        "display": "none",
+    }
+    devices = {
+        "chardev": [
+            f"socket,id=files,path={directory}/files",
+            "file,id=output,path=/dev/stdout",
+        ],
+        "device": [
+            "vhost-user-fs-pci,chardev=files,tag=host",
+            "virtio-serial-pci",
+            "virtserialport,chardev=output,name=axon.output",
+        ],
+    }
+    line = [program, "-nodefaults", "-no-user-config", "-no-reboot"]
+    for name, value in options.items():
+        line += [f"-{name}", value]
+    for name, values in devices.items():
+        for value in values:
+            line += [f"-{name}", value]
+    return line
+
+
+def _start(
+    line: Sequence[str], stdout: IO[bytes] | int, stderr: IO[bytes]
+) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(line, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr)
+
+
+class _Attempt:
+    """One boot, with its own directory for everything that passes between host and guest."""
+
+    def __init__(self, image: Image, setup: Setup, directory: Path) -> None:
+        self._image = image
+        self._setup = setup
+        self._directory = directory
+
+    def run(
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        timeout: float,
+        output: Callable[[bytes], object],
+    ) -> tuple[int, float]:
+        """Returns the command's exit status and its seconds; raises `_NotBootedError` or `GuestError`."""
+        self._write_scripts(command, environment)
+        with (
+            (self._directory / "log").open("wb") as log,
+            _start(_virtiofsd(self._directory / "files"), log, log) as files,
+        ):
+            try:
+                self._await_socket(files)
+                line = _qemu(self._image, self._setup, self._directory)
+                with _start(line, subprocess.PIPE, log) as qemu:
+                    try:
+                        return self._follow(qemu, timeout, output)
+                    finally:
+                        qemu.kill()
+            finally:
+                files.kill()
+
+    def _write_scripts(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
+        setup = self._setup
+        sysctls = " ".join(f"{name}={value}" for name, value in setup.sysctls.items())
+        variables = {
+            "RUN": str(self._directory),
+            "MODULES": str(self._image.modules),
+            "SHARES": " ".join(str(share) for share in setup.shares),
+            "CGROUP": setup.cgroup,
+            "SYSCTLS": sysctls,
+        }
+        head = "".join(f"{name}={shlex.quote(value)}\n" for name, value in variables.items())
+        (self._directory / "guest.sh").write_text(head + GUEST_SCRIPT.read_text())
+        exports = "".join(
+            f"export {name}={shlex.quote(value)}\n" for name, value in environment.items()
+        )
+        (self._directory / "command.sh").write_text(
+            f"{exports}cd {shlex.quote(str(Path.cwd()))} || exit 126\nexec {shlex.join(command)}\n"
+        )
+
+    def _await_socket(self, files: subprocess.Popen[bytes]) -> None:
+        socket = self._directory / "files"
+        for _ in range(100):
+            if socket.exists():
+                return
+            if files.poll() is not None:
+                break
+            time.sleep(0.05)
+        raise GuestError(f"virtiofsd did not start:\n{self._tail('log')}")
+
+    def _follow(
+        self, qemu: subprocess.Popen[bytes], timeout: float, output: Callable[[bytes], object]
+    ) -> tuple[int, float]:
+        assert qemu.stdout is not None
+        pipe = qemu.stdout.fileno()
+
+        def copy() -> None:
+            while data := os.read(pipe, 65536):
+                output(data)
+
+        reader = threading.Thread(target=copy, daemon=True)
+        reader.start()
+        self._await(qemu, "started", BOOT_SECONDS, _NotBootedError)
+        began = time.monotonic()
+        self._await(qemu, "status", timeout, GuestError)
+        seconds = time.monotonic() - began
+        try:
+            qemu.wait(10)
+        except subprocess.TimeoutExpired:
+            qemu.kill()
+        reader.join()
+        return int((self._directory / "status").read_text()), seconds
+
+    def _await(
+        self, qemu: subprocess.Popen[bytes], file: str, seconds: float, error: type[Exception]
+    ) -> None:
+        path = self._directory / file
+        deadline = time.monotonic() + seconds
+        while not path.exists():
+            if qemu.poll() is not None and not path.exists():
+                raise error(f"the guest ended before it had written '{file}':\n{self._report()}")
+            if time.monotonic() > deadline:
+                raise error(f"no '{file}' from the guest in {seconds:.0f} s:\n{self._report()}")
+            time.sleep(0.02)
+
+    def _report(self) -> str:
+        return f"{self._tail('log')}{self._tail('console')}"
+
+    def _tail(self, name: str, size: int = 6000) -> str:
+        path = self._directory / name
+        return path.read_bytes()[-size:].decode(errors="replace") if path.exists() else ""
