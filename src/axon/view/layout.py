@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,6 +12,8 @@ from axon.view.columns import COLUMNS, Column
 MARGIN: Final = 1
 ROOMY: Final = 140
 """Cells from which on two blanks stand between columns instead of one."""
+_PLEASANT: Final = 60
+"""Columns that are kept less than this only come when the texts before them are shown in full."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +67,22 @@ def place(width: int, wants: Mapping[str, int]) -> Layout:
     Room that is left when every column has what it wants stays empty on the right.
     """
     gap = 2 if width >= ROOMY else 1
-    chosen = list(COLUMNS)
-    while len(chosen) > 1 and _needed(chosen, gap) > width:
-        chosen.remove(min(chosen, key=lambda column: column.keep))
-    widths = {column.name: column.width for column in chosen}
     aims = {
         column.name: max(column.width, min(column.most, wants.get(column.name, 0)))
-        for column in chosen
+        for column in COLUMNS
     }
-    for _ in range(width - _needed(chosen, gap)):
+    chosen = list(COLUMNS)
+    while len(chosen) > 1:
+        least = min(chosen, key=lambda column: column.keep)
+        needed = {column.name: column.width for column in chosen}
+        if least.keep < _PLEASANT:
+            needed |= {c.name: aims[c.name] for c in chosen if c.keep >= _PLEASANT}
+        if _taken(needed.values(), gap) <= width:
+            break
+        chosen.remove(least)
+    widths = {column.name: column.width for column in chosen}
+    aims = {name: aims[name] for name in widths}
+    for _ in range(width - _taken(widths.values(), gap)):
         # The column that is furthest from its aim gets the next cell.
         neediest = max(aims, key=lambda name: aims[name] - widths[name])
         if aims[neediest] == widths[neediest]:
@@ -82,5 +91,5 @@ def place(width: int, wants: Mapping[str, int]) -> Layout:
     return Layout(tuple(Placed(column, widths[column.name]) for column in chosen), gap)
 
 
-def _needed(columns: Sequence[Column], gap: int) -> int:
-    return 2 * MARGIN + sum(c.width for c in columns) + gap * (len(columns) - 1)
+def _taken(widths: Collection[int], gap: int) -> int:
+    return 2 * MARGIN + sum(widths) + gap * (len(widths) - 1)
