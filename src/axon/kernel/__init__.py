@@ -1,6 +1,7 @@
 """The kernel's side seen from Python: attach it, read it, steer it."""
 
 from axon.kernel.abi import Abi
+from axon.kernel.features import Feature, Features, probe
 from axon.kernel.loader import attach, detach_all
 from axon.kernel.object import load_abi
 from axon.kernel.plane import Footprint, Kernel, ProgStat
@@ -8,6 +9,8 @@ from axon.kernel.ring import FlowRing
 
 __all__ = [
     "Abi",
+    "Feature",
+    "Features",
     "FlowRing",
     "Footprint",
     "Kernel",
@@ -15,4 +18,5 @@ __all__ = [
     "attach",
     "detach_all",
     "load_abi",
+    "probe",
 ]

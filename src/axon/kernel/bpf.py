@@ -166,6 +166,13 @@ def prog_info(fd: Fd) -> ProgInfo:
     return _info(fd, ProgInfo())
 
 
+def fd_info(fd: Fd) -> dict[str, int]:
+    """Return the numbers in /proc about a map or program; `memlock` is its size in bytes."""
+    text = Path(f"/proc/self/fdinfo/{fd.fileno()}").read_text()
+    pairs = (line.split(":", 1) for line in text.splitlines() if ":" in line)
+    return {name: int(value) for name, value in pairs if value.strip().isdecimal()}
+
+
 def prog_map_ids(fd: Fd) -> set[int]:
     """Return the ids of the maps that a program uses."""
     count = prog_info(fd).nr_map_ids

@@ -64,13 +64,9 @@ class Btf:
         """Return the enumerators of `enum name`; raise KeyError if there is none."""
         return self._enumerators(self._types[self._ids[_ENUM, name]])
 
-    def variable(self, section: str, name: str) -> tuple[np.dtype[Any], int]:
-        """Return a global variable's dtype and its offset in bytes; raise KeyError if unknown."""
-        data = self._types[self._ids[_DATASEC, section]].tail
-        for type_id, offset, _size in struct.iter_unpack(_ORDER + "III", data):
-            if self._types[type_id].name == name:
-                return self.dtype(type_id), offset
-        raise KeyError(name)
+    def section(self, name: str) -> np.dtype[Any]:
+        """Return a section of global variables as a struct; raise KeyError if there is none."""
+        return self.dtype(self._ids[_DATASEC, name])
 
     def dtype(self, type_id: int) -> np.dtype[Any]:
         """Return the dtype of a type: structs with their padding, arrays as subarrays.
@@ -119,6 +115,8 @@ class Btf:
             return np.dtype(f"V{t.size}")
         if t.kind == _STRUCT:
             return self._struct(t)
+        if t.kind == _DATASEC:
+            return self._section(t)
         raise BtfError(f"type {type_id} ({t.name}, kind {t.kind}) has no size")
 
     def _enumerators(self, t: _Type) -> dict[str, int]:
@@ -137,4 +135,15 @@ class Btf:
             offsets.append((bits & 0xFFFFFF if t.flag else bits) // 8)
         return np.dtype(
             {"names": names, "formats": formats, "offsets": offsets, "itemsize": t.size}
+        )
+
+    def _section(self, t: _Type) -> np.dtype[Any]:
+        rows = list(struct.iter_unpack(_ORDER + "III", t.tail))
+        return np.dtype(
+            {
+                "names": [self._types[variable].name for variable, _, _ in rows],
+                "formats": [self.dtype(variable) for variable, _, _ in rows],
+                "offsets": [offset for _, offset, _ in rows],
+                "itemsize": t.size,
+            }
         )

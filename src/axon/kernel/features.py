@@ -1,17 +1,56 @@
-"""What this kernel and our privileges allow: a table for `axon doctor`, the needs of the loader."""
+"""What this kernel and our privileges allow, each found by trying and none by the kernel's version.
+
+`axon doctor` prints the table; `attach` refuses to go on where a needed row is missing.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import errno
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
 
-from axon.errors import KernelError
-from axon.kernel import probes
+from axon.errors import AxonError, KernelError
+from axon.kernel import bpf, libbpf, probes, system
 from axon.kernel.abi import Abi
-from axon.kernel.object import BpfObject
-from axon.kernel.system import capabilities, missing_capabilities
+from axon.kernel.object import KERNEL_BTF, BpfObject, load_abi, packaged
+from axon.settings import Settings
 
+State = Literal["ok", "degraded", "missing"]
+
+_JIT = Path("/proc/sys/net/core/bpf_jit_enable")
 _RELEASE_PROGRAM = "ax_release"
+
+_PRIVILEGES = "privileges"
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """A row: what was looked at, how it stands, what was found, and what to do about it."""
+
+    name: str
+    state: State
+    detail: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """Everything that was looked at."""
+
+    rows: tuple[Feature, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether an agent can run here: no row is missing."""
+        return all(row.state != "missing" for row in self.rows)
+
+    def __getitem__(self, name: str) -> Feature:
+        return next(row for row in self.rows if row.name == name)
+
+    def __iter__(self) -> Iterator[Feature]:
+        return iter(self.rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,27 +66,215 @@ class Needs:
         return names["AX_HAS_RELEASE"] * self.release | names["AX_HAS_TASK_COMM"] * self.task
 
 
-def require_privileges() -> None:
-    """Raise KernelError unless we may load and attach programs."""
-    missing = missing_capabilities(capabilities())
-    if missing:
-        raise KernelError(
-            "Loading programs into the kernel needs root. Run it with sudo, or as a service "
-            f"with the capabilities {', '.join(missing)}."
-        )
+@dataclass(frozen=True, slots=True)
+class _Check:
+    """How a row comes about. `look` returns the detail, or raises OSError or AxonError."""
+
+    name: str
+    look: Callable[[Settings], str]
+    remedy: str
+    without: str = ""  # what does not work without it; empty: nothing works
+
+
+def probe(settings: Settings | None = None) -> Features:
+    """Look at everything; needs no privileges, but finds less without them. Never raises."""
+    settings = settings or Settings()
+    allowed = not system.missing_capabilities(system.capabilities())
+    rows = []
+    for check in _CHECKS:
+        if check.look in _UNPRIVILEGED or allowed:
+            rows.append(_row(check, settings))
+        else:
+            rows.append(
+                Feature(check.name, "missing", "cannot be tried without privileges", "Run as root.")
+            )
+    return Features(tuple(rows))
+
+
+def require(settings: Settings) -> None:
+    """Raise KernelError if something is missing that the data plane cannot do without."""
+    for check in _CHECKS:
+        if not check.without and check.look is not _object:  # what is loaded is opened next
+            row = _row(check, settings)
+            if row.state == "missing":
+                raise KernelError(f"{row.detail[:1].upper()}{row.detail[1:]}. {row.remedy}".strip())
 
 
 def fit(obj: BpfObject) -> Needs:
     """Leave out the programs that this kernel cannot take; return what the others have to know."""
-    needs = Needs(release=_has(probes.storage_at_release), task=_has(probes.read_task))
+    needs = Needs(
+        release=_works(probes.storage_at_release),
+        task=KERNEL_BTF.exists() and _works(probes.read_task),
+    )
     if not needs.release and _RELEASE_PROGRAM in obj.programs:
         obj.leave_out(_RELEASE_PROGRAM)
     return needs
 
 
-def _has(probe: Callable[[], None]) -> bool:
+def _row(check: _Check, settings: Settings) -> Feature:
     try:
-        probe()
+        return Feature(check.name, "ok", check.look(settings))
+    except AxonError as e:
+        detail, remedy = str(e).rstrip("."), ""
+    except OSError as e:
+        detail, remedy = f"{check.name}: {e.strerror}", check.remedy
+    if check.without:
+        return Feature(check.name, "degraded", f"{detail}; {check.without}", remedy)
+    return Feature(check.name, "missing", detail, remedy)
+
+
+def _works(attempt: Callable[[], None]) -> bool:
+    try:
+        attempt()
     except OSError:
         return False
     return True
+
+
+def _try(attempt: Callable[[], None], found: str = "works") -> Callable[[Settings], str]:
+    def look(_settings: Settings) -> str:
+        attempt()
+        return found
+
+    return look
+
+
+def _privileges(_settings: Settings) -> str:
+    have = system.capabilities()
+    missing = system.missing_capabilities(have)
+    if missing:
+        raise KernelError(
+            "Loading programs into the kernel needs root: run it with sudo, or as a service with "
+            f"the capabilities {', '.join(missing)}"
+        )
+    return ", ".join(sorted(have))
+
+
+def _libbpf(_settings: Settings) -> str:
+    return f"libbpf {libbpf.version()}"
+
+
+def _object(_settings: Settings) -> str:
+    load_abi()
+    return str(packaged())
+
+
+def _cgroup(settings: Settings) -> str:
+    return str(system.cgroup_to_attach(settings.cgroup))
+
+
+def _bpffs(settings: Settings) -> str:
+    if system.bpffs_of(settings.pin_dir) is None:
+        if not settings.pin_dir.is_relative_to(system.BPFFS):
+            raise KernelError(
+                f"pin_dir is {settings.pin_dir}, which is not on a BPF file system: "
+                f"choose one below {system.BPFFS}"
+            )
+        if "CAP_SYS_ADMIN" not in system.capabilities():
+            raise KernelError(
+                f"no BPF file system is mounted at {system.BPFFS}: "
+                f"`mount -t bpf bpf {system.BPFFS}` as root"
+            )
+        return f"not mounted yet: the agent mounts it at {system.BPFFS}"
+    return str(settings.pin_dir)
+
+
+def _locked_memory(_settings: Settings) -> str:
+    soft, _hard = system.raise_memlock()
+    try:
+        probes.large_map(soft if soft >= 0 else 1 << 20)
+    except OSError as e:
+        if e.errno != errno.EPERM:
+            raise
+        raise KernelError(
+            f"this kernel counts maps as locked memory, and the limit is {soft >> 10} KiB: raise "
+            "it by `ulimit -l unlimited`, or LimitMEMLOCK=infinity in the systemd unit"
+        ) from e
+    return "unlimited" if soft < 0 else f"limit of {soft >> 10} KiB, which maps do not count for"
+
+
+def _kernel_btf(_settings: Settings) -> str:
+    KERNEL_BTF.stat()
+    return str(KERNEL_BTF)
+
+
+def _jit(_settings: Settings) -> str:
+    if _JIT.read_text().strip() == "0":
+        raise OSError(errno.ENOSYS, "switched off")
+    return "on"
+
+
+def _attach(settings: Settings) -> str:
+    cgroup = system.cgroup_to_attach(settings.cgroup)
+    try:
+        probes.attach(cgroup)
+    except OSError as e:
+        if e.errno not in {errno.EPERM, errno.E2BIG}:
+            raise
+        raise KernelError(
+            f"other software's programs at {cgroup} leave no room for ours: `bpftool cgroup tree` "
+            "shows them"
+        ) from e
+    return f"programs can be attached to {cgroup}"
+
+
+def _run_times(_settings: Settings) -> str:
+    bpf.enable_stats().close()
+    return "can be measured"
+
+
+_UNPRIVILEGED = {_privileges, _libbpf, _object, _cgroup, _bpffs, _kernel_btf, _jit}
+_NEWER = "Run Linux 5.10 or newer."
+
+_CHECKS = (
+    _Check("privileges", _privileges, ""),
+    _Check("libbpf", _libbpf, ""),
+    _Check("kernel programs", _object, ""),
+    _Check("cgroup v2", _cgroup, ""),
+    _Check("BPF file system", _bpffs, ""),
+    _Check(
+        "BPF maps",
+        _try(probes.hash_map),
+        "The kernel refuses bpf(): is it built with CONFIG_BPF_SYSCALL, and does a container's "
+        "seccomp profile or the lockdown mode allow it?",
+    ),
+    _Check("locked memory", _locked_memory, ""),
+    _Check("mapped arrays", _try(probes.mapped_array), _NEWER),
+    _Check("ring buffer", _try(probes.ring_buffer), _NEWER),
+    _Check("socket storage", _try(probes.storage_in_packets), _NEWER),
+    _Check("cgroup links", _try(probes.cgroup_links), _NEWER),
+    _Check("attachment", _attach, "Is the kernel built with CONFIG_CGROUP_BPF?"),
+    _Check(
+        "socket release",
+        _try(probes.storage_at_release),
+        "Run Linux 5.12 or newer.",
+        "connections that die without a packet are not closed in the books",
+    ),
+    _Check(
+        "kernel BTF",
+        _kernel_btf,
+        "Run a kernel built with CONFIG_DEBUG_INFO_BTF.",
+        "a thread's name stands for its process's",
+    ),
+    _Check(
+        "process names",
+        _try(probes.read_task),
+        "Give the agent CAP_PERFMON, and do not run the kernel in lockdown confidentiality mode.",
+        "a thread's name stands for its process's",
+    ),
+    _Check(
+        "batch look-ups", _try(probes.batch), _NEWER, "tables are read entry by entry, more slowly"
+    ),
+    _Check(
+        "JIT compiler",
+        _jit,
+        "`sysctl net.core.bpf_jit_enable=1`",
+        "programs are interpreted, which costs several times as much",
+    ),
+    _Check(
+        "run times",
+        _run_times,
+        "Give the agent CAP_SYS_ADMIN.",
+        "the programs' own time cannot be measured",
+    ),
+)

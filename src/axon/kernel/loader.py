@@ -10,7 +10,7 @@ from axon.kernel import features, links, pins, setup, system, upgrade
 from axon.kernel.carry import carry
 from axon.kernel.lock import Lock, lock_pins
 from axon.kernel.maps import Map
-from axon.kernel.object import BpfObject, packaged
+from axon.kernel.object import RODATA, BpfObject, packaged
 from axon.kernel.pins import Pins
 from axon.kernel.plane import Kernel
 from axon.kernel.sizing import configure
@@ -27,8 +27,7 @@ def attach(settings: Settings, *, object_path: Path | None = None) -> Kernel:
     any failure what this call made is undone, and what was attached before stays attached.
     Raise BusyError when another agent runs, LoadError when the verifier refuses, else KernelError.
     """
-    features.require_privileges()
-    system.raise_memlock()
+    features.require(settings)
     cgroup = system.cgroup_to_attach(settings.cgroup)
     pinned = Pins(settings.pin_dir)
     with ExitStack() as undo:
@@ -75,8 +74,9 @@ def _attach(
         programs = {name: obj.program(name) for name in obj.programs}
         if plan.made:
             _fill(obj, plan, before, maps)
+        constants = obj.map(RODATA)
         if plan.changes:
-            pins.pin_maps(maps.values(), pinned.next)
+            pins.pin_maps({**maps, upgrade.CONSTANTS: constants}, pinned.next)
             undo.callback(pins.remove, pinned.next)
         hooks = {name: (programs[name], p.attach_type) for name, p in obj.programs.items()}
         attached = links.switch(hooks, cgroup, pinned.links, undo)
@@ -84,6 +84,8 @@ def _attach(
         abi = obj.abi
     if plan.changes:
         pinned.advance()
+    else:
+        pins.replace(constants.fd, pinned.maps / upgrade.CONSTANTS)
     _settle(abi, pinned, maps)
     return Kernel(
         abi=abi,

@@ -25,7 +25,7 @@ _NO_BATCH = {errno.EINVAL, 524}  # unknown command; ENOTSUPP: not for this kind 
 class Map:
     """A map with the dtypes of its keys and values.
 
-    `key` and `value` default to plain bytes of the map's sizes; `dtypes` is what was given. A value
+    `key` and `value` default to plain numbers and bytes; `dtypes` is what was given. A value
     of a per-CPU map has a first axis of possible CPUs.
     """
 
@@ -36,7 +36,7 @@ class Map:
         self.info = bpf.map_info(fd)
         self.name = self.info.name.decode()
         self.dtypes = key, value
-        self.key = key if key is not None else np.dtype(f"V{self.info.key_size}")
+        self.key = key if key is not None else _plain(self.info.key_size)
         self.value = value if value is not None else np.dtype(f"V{self.info.value_size}")
         self.cpus = bpf.possible_cpus() if self.info.type in _PER_CPU else 0
 
@@ -193,6 +193,10 @@ class Map:
 
 
 _PER_CPU = {bpf.MAP_PERCPU_HASH, bpf.MAP_PERCPU_ARRAY, bpf.MAP_LRU_PERCPU_HASH}
+
+
+def _plain(size: int) -> np.dtype[Any]:
+    return np.dtype(f"u{size}" if size in {4, 8} else f"V{size}")
 
 
 def kernel_dtypes(fd: bpf.Fd) -> tuple[np.dtype[Any] | None, np.dtype[Any] | None]:

@@ -8,7 +8,7 @@ import mmap
 import os
 import re
 from contextlib import suppress
-from ctypes import c_bool, c_size_t, c_uint32
+from ctypes import c_size_t, c_uint32
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -26,6 +26,8 @@ from axon.kernel.maps import Map
 _LOG_SIZE = 16 << 20
 _LOG_SHOWN = 12
 _NAME = "axon"
+RODATA = ".rodata"
+KERNEL_BTF = Path("/sys/kernel/btf/vmlinux")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,9 @@ class BpfObject:
                 object_name=_NAME.encode(),
                 kernel_log_buf=ctypes.addressof(ctypes.c_char.from_buffer(self._log)),
                 kernel_log_size=_LOG_SIZE,
+                # Without the kernel's types the object's own stand in: what they would be wrong
+                # for is left out by AX_HAS_TASK_COMM.
+                btf_custom_path=None if KERNEL_BTF.exists() else os.fsencode(path),
             )
             self._handle = pointer(lib().bpf_object__open_mem(data, len(data), sized(opts)))
             self._btf = Btf(self._btf_bytes())
@@ -100,18 +105,16 @@ class BpfObject:
 
     def leave_out(self, program: str) -> None:
         """Do not load a program."""
-        check(lib().bpf_program__set_autoload(self.programs[program].handle, c_bool(False)))
+        check(lib().bpf_program__set_autoload(self.programs[program].handle, 0))
         del self.programs[program]
 
-    def constants(self, variable: str) -> Any:
-        """Return a writable view of a constant in .rodata, shape (); valid until load()."""
-        dtype, offset = self._btf.variable(".rodata", variable)
+    def constants(self) -> Any:
+        """Return .rodata, shape (), a field for each constant; writable until load()."""
+        dtype = self._btf.section(RODATA)
         size = c_size_t()
-        start = pointer(
-            lib().bpf_map__initial_value(self.maps[".rodata"].handle, ctypes.byref(size))
-        )
+        start = pointer(lib().bpf_map__initial_value(self.maps[RODATA].handle, ctypes.byref(size)))
         memory = memoryview((ctypes.c_char * size.value).from_address(start)).cast("B")
-        return np.ndarray((), dtype, memory, offset=offset)
+        return np.ndarray((), dtype, memory)
 
     def load(self, log_path: Path) -> None:
         """Create the maps and load the programs.

@@ -11,7 +11,7 @@ The BPF file system renames atomically and takes no dots in names.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -103,15 +103,24 @@ def open_maps(directory: Path) -> dict[str, Map]:
     return found
 
 
-def pin_maps(maps: Iterable[Map], directory: Path) -> None:
-    """Pin maps in a new directory; raise KernelError if that fails, leaving nothing behind."""
+def pin_maps(maps: Mapping[str, Map], directory: Path) -> None:
+    """Pin maps by their names in a new directory; raise KernelError if that fails, leaving nothing behind."""
     try:
         directory.mkdir(mode=0o700)
-        for item in maps:
-            bpf.obj_pin(item.fd, directory / item.name)
+        for name, item in maps.items():
+            bpf.obj_pin(item.fd, directory / name)
     except OSError as e:
         remove(directory)
         raise explain(e, f"pin the maps in {directory}") from e
+
+
+def replace(fd: bpf.Fd, path: Path) -> None:
+    """Pin something in the place of what is pinned there."""
+    fresh = path.with_name(path.name + "_next")
+    with suppress(FileNotFoundError):
+        fresh.unlink()
+    bpf.obj_pin(fd, fresh)
+    fresh.rename(path)
 
 
 def remove(directory: Path) -> list[str]:

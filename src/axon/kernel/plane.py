@@ -22,12 +22,12 @@ _LEAST_MAPPED = 256
 
 @dataclass(frozen=True, slots=True)
 class ProgStat:
-    """What the kernel counts for a program. Run time only while it is being measured."""
+    """What the kernel counts for a program. Runs and their time only while they are measured."""
 
     run_time_ns: int
     run_cnt: int
     verified_insns: int
-    bytes: int
+    memlock: int  # bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +192,7 @@ class Kernel:
 
     def program_stats(self) -> dict[str, ProgStat]:
         """Return what the kernel counts for each program, by the program's name."""
-        return {name: _stat(bpf.prog_info(fd)) for name, fd in self._programs.items()}
+        return {name: _stat(fd) for name, fd in self._programs.items()}
 
     def links_alive(self) -> bool:
         """Return whether every hook is still attached with our program."""
@@ -219,5 +219,8 @@ class Kernel:
             self._lock.release()
 
 
-def _stat(info: bpf.ProgInfo) -> ProgStat:
-    return ProgStat(info.run_time_ns, info.run_cnt, info.verified_insns, info.jited_prog_len)
+def _stat(fd: bpf.Fd) -> ProgStat:
+    info = bpf.prog_info(fd)
+    return ProgStat(
+        info.run_time_ns, info.run_cnt, info.verified_insns, bpf.fd_info(fd).get("memlock", 0)
+    )

@@ -6,7 +6,9 @@ Each probe returns normally where the kernel has the feature and raises OSError 
 from __future__ import annotations
 
 import errno
+import os
 import struct
+from pathlib import Path
 
 import numpy as np
 
@@ -35,6 +37,7 @@ from axon.kernel.maps import Map
 
 _NO_PREALLOC, _MMAPABLE = 1, 1 << 10
 _NAME = "ax_probe"
+_LARGEST = 64 << 20
 _PASS = mov(R0, 1) + leave()
 _OFFSET_SK = 168  # of struct __sk_buff
 
@@ -42,6 +45,21 @@ _OFFSET_SK = 168  # of struct __sk_buff
 def hash_map() -> None:
     """Create a plain map: what even the oldest kernels can, if we are allowed to."""
     bpf.map_create(bpf.MAP_HASH, _NAME, 8, 8, 1).close()
+
+
+def large_map(size: int) -> None:
+    """Create a map that takes more than `size` bytes, to see whether a limit applies."""
+    bpf.map_create(bpf.MAP_ARRAY, _NAME, 4, 4096, min(size, _LARGEST) // 4096 + 16).close()
+
+
+def attach(cgroup: Path) -> None:
+    """Attach a program that lets everything pass to a cgroup, for a moment."""
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+    with (
+        bpf.Fd(os.open(cgroup, flags)) as target,
+        bpf.prog_load(bpf.PROG_CGROUP_SKB, _NAME, _PASS, bpf.ATTACH_INGRESS) as program,
+    ):
+        bpf.link_create(program, target.fileno(), bpf.ATTACH_INGRESS).close()
 
 
 def mapped_array() -> None:

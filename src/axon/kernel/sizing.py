@@ -40,7 +40,7 @@ def configure(obj: BpfObject, settings: Settings, needs: Needs) -> tuple[Any, Fo
         if shards == 1:
             raise KernelError(_too_large(settings, footprint))
         shards //= 2
-    config = obj.constants("ax_config")
+    config = obj.constants()["ax_config"]
     config["max_series"] = settings.max_series
     config["shard_mask"] = shards - 1
     config["max_routes"] = settings.max_routes

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from axon.kernel.convert import converted
 from axon.kernel.maps import Map
 from axon.kernel.object import BpfObject, MapDef
 from axon.kernel.sizing import COUNT_MAPS
+
+CONSTANTS = "constants"
+"""Name under which .rodata is pinned: the version of the layouts and the configuration."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,19 +40,26 @@ def plan(obj: BpfObject, before: Mapping[str, Map]) -> Plan:
     If one map's shape or the layout's version differs, none is: structures refer to one another.
     If only sizes differ, what has its size is kept; the maps of counts go together.
     """
-    names = frozenset(obj.maps) - {n for n in obj.maps if not is_pinned(n)}
+    names = frozenset(name for name in obj.maps if is_pinned(name))
     known = names & before.keys()
     kept: set[str] = set()
-    if all(_same_shape(obj, name, before[name]) for name in known):
+    same_version = _version(obj.constants()) == pinned_version(before)
+    if same_version and all(_same_shape(obj, name, before[name]) for name in known):
         kept = {name for name in known if _same_size(obj.maps[name], before[name])}
         if not kept.issuperset(COUNT_MAPS):
             kept -= set(COUNT_MAPS)
-    return Plan(frozenset(kept), names - kept, frozenset(before) - names)
+    return Plan(frozenset(kept), names - kept, frozenset(before) - names - {CONSTANTS})
 
 
 def is_pinned(name: str) -> bool:
     """Return whether a map outlives its programs: all but the compiler's own sections."""
     return not name.startswith(".")
+
+
+def pinned_version(before: Mapping[str, Map]) -> int | None:
+    """Return the version of the layouts that pinned maps have, None if it cannot be read."""
+    constants = before[CONSTANTS].lookup(0) if CONSTANTS in before else None
+    return _version(constants) if constants is not None else None
 
 
 def generation(before: Mapping[str, Map]) -> int:
@@ -75,6 +86,13 @@ def copy_routes(before: Mapping[str, Map], maps: Mapping[str, Map]) -> None:
     table = maps["ax_routes"]
     room = table.entries
     table.update_many(ids[:room], converted(rows[:room], table.value))
+
+
+def _version(constants: Any) -> int | None:
+    try:
+        return int(constants["ax_abi"]["layout"])
+    except (ValueError, IndexError):  # no such field: a version before it was recorded
+        return None
 
 
 def _same_shape(obj: BpfObject, name: str, pinned: Map) -> bool:

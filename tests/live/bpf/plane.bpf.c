@@ -9,14 +9,14 @@
  */
 #ifndef OLD
 #include "maps.h"
-#define CELL struct ax_cell
 #define LAYOUT AX_LAYOUT
 #else
+#define ax_cell ax_cell_of_today
 #include "platform.h"
+#undef ax_cell
 #define LAYOUT (AX_LAYOUT + 1000)
-#define CELL struct old_cell
 
-struct old_cell {
+struct ax_cell {
 	u64 hist[100];
 	u64 resp_body;
 	u64 req_body;
@@ -32,7 +32,7 @@ struct old_cell {
 		__type(value, v); \
 	} name SEC(".maps")
 
-TABLE(ax_cells, BPF_MAP_TYPE_ARRAY, u32, CELL, 1, BPF_F_MMAPABLE);
+TABLE(ax_cells, BPF_MAP_TYPE_ARRAY, u32, struct ax_cell, 1, BPF_F_MMAPABLE);
 TABLE(ax_slots, BPF_MAP_TYPE_ARRAY, u32, struct ax_slot, 1, BPF_F_MMAPABLE);
 TABLE(ax_series, BPF_MAP_TYPE_HASH, struct ax_key, struct ax_ref, 1, 0);
 TABLE(ax_routes, BPF_MAP_TYPE_HASH, u64, struct ax_route, 512, 0);
@@ -67,6 +67,13 @@ const volatile struct ax_abi {
 	enum ax_filter_field filter_field;
 	enum ax_feature feature;
 	struct ax_flow flow[0];
+#ifdef OLD
+	struct ax_wl_seen wl_seen[0];
+	struct ax_wl wl[0];
+	struct ax_rt_key rt_key[0];
+	struct ax_rt_bits rt_bits[0];
+	struct ax_rt_set rt_set[0];
+#endif
 } ax_abi = {.layout = LAYOUT};
 
 #define BUMP 0
@@ -77,7 +84,7 @@ SEC("cgroup_skb/ingress")
 int ax_ingress(struct __sk_buff *skb)
 {
 	u32 slot = BUMP;
-	CELL *cell = bpf_map_lookup_elem(&ax_cells, &slot);
+	struct ax_cell *cell = bpf_map_lookup_elem(&ax_cells, &slot);
 	u64 *stats = bpf_map_lookup_elem(&ax_stats, &slot);
 
 	if (cell && ax_config.server)
