@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: (MIT OR GPL-2.0-only)
+/*
+ * axon.bpf.c - the hooks. Each unpacks its context and calls what the headers hold:
+ *   platform.h  state.h  maps.h     ground
+ *   bytes.h  route.h  conn.h  head.h  framing.h  order.h     bytes -> messages -> requests
+ *   series.h  flow.h                requests -> counts and records
+ *   close.h  owner.h                the ends of a connection; whose it is
+ */
+#include "packet.h"
+#include "close.h"
+#include "owner.h"
+
+char LICENSE[] SEC("license") = "Dual MIT/GPL";
+
+/* cgroup_skb: 1 lets the packet pass, and nothing here ever says otherwise. */
+SEC("cgroup_skb/ingress")
+int ax_ingress(struct __sk_buff *skb)
+{
+	ax_packet(skb, 0);
+	return 1;
+}
+
+SEC("cgroup_skb/egress")
+int ax_egress(struct __sk_buff *skb)
+{
+	ax_packet(skb, 1);
+	return 1;
+}
+
+SEC("sockops")
+int ax_sockops(struct bpf_sock_ops *ops)
+{
+	switch (ops->op) {
+	case BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB:
+	case BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB:
+		bpf_sock_ops_cb_flags_set(ops, ops->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
+		break;
+	case BPF_SOCK_OPS_STATE_CB:
+		if (ops->args[1] == AX_TCP_CLOSE)
+			ax_closed(ops);
+		break;
+	}
+	return 1;
+}
+
+SEC("cgroup/sock_release")
+int ax_release(struct bpf_sock *sk)
+{
+	if (ax_config.kernel_has & AX_HAS_RELEASE)
+		ax_released(sk);
+	return 1;
+}
+
+SEC("cgroup/connect4")
+int ax_connect4(struct bpf_sock_addr *ctx)
+{
+	return ax_own(ctx);
+}
+
+SEC("cgroup/connect6")
+int ax_connect6(struct bpf_sock_addr *ctx)
+{
+	return ax_own(ctx);
+}
+
+SEC("cgroup/bind4")
+int ax_bind4(struct bpf_sock_addr *ctx)
+{
+	return ax_own(ctx);
+}
+
+SEC("cgroup/bind6")
+int ax_bind6(struct bpf_sock_addr *ctx)
+{
+	return ax_own(ctx);
+}

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: (MIT OR GPL-2.0-only) */
+/*
+ * close.h - the end of a connection in the books: what was asked and will not be answered is counted with
+ * the reason, also when the connection died without a packet.
+ */
+#ifndef AX_CLOSE_H
+#define AX_CLOSE_H
+
+#include "packet.h"
+
+/* Counts every request still outstanding. The socket is beyond sending: no hook runs beside this. */
+static __always_inline void ax_settle_dead(struct ax_work *w, u32 lvl, struct bpf_sock *sk, struct ax_conn *c,
+					   struct ax_cold *cold)
+{
+	struct ax_ctl *ctl = ax_control();
+	u64 now;
+	u8 error = AX_ERROR_TIMEOUT;
+
+	if (!ctl)
+		return;
+	if (c->flags & AX_C_RESET)
+		error = AX_ERROR_RESET;
+	else if (c->flags & (AX_C_REQ_FIN | AX_C_RESP_FIN))
+		error = AX_ERROR_NO_RESPONSE;
+	w->now = 0;
+	now = ax_now(w);
+#pragma clang loop unroll(disable)
+	for (int i = 0; i < AX_QUEUE + 1; i++) {
+		struct ax_done *o = &w->done;
+
+		if (c->req.n == c->resp.n)
+			break;
+		if (!ax_finish(w, sk, c, now)) {
+			o->status = 0;
+			o->error = error;
+			o->ttfb = o->resp_body = o->resp_wire = 0;
+			if (!i && c->resp.phase > AX_PH_START && c->resp.phase != AX_PH_DEAD &&
+			    c->resp.phase != AX_PH_FIELDS) {
+				o->status = c->status;
+				o->error = AX_ERROR_INCOMPLETE;
+				o->ttfb = c->respr.t0 - o->t0;
+				o->resp_body = c->respr.body;
+				o->resp_wire = c->respr.body + c->respr.over;
+			}
+			ax_account_body(w, lvl, c, cold);
+			if (ax_worth_telling(w, ctl))
+				ax_tell_body(w, lvl, cold);
+		}
+		c->resp.n++;
+	}
+	c->kind = AX_KIND_CLOSED;
+}
+
+AX_GLOBAL int ax_settle_ops(struct bpf_sock_ops *ops, u32 lvl)
+{
+	struct ax_work *w = ax_area(lvl);
+	struct bpf_sock *sk = ops->sk;
+	struct ax_cold *cold;
+	struct ax_conn *c;
+
+	if (!w || !sk)
+		return -1;
+	c = bpf_sk_storage_get(&ax_conns, sk, 0, 0);
+	cold = bpf_sk_storage_get(&ax_cold, sk, 0, 0);
+	if (c && cold)
+		ax_settle_dead(w, lvl, sk, c, cold);
+	return 0;
+}
+
+static __always_inline void ax_closed(struct bpf_sock_ops *ops)
+{
+	struct bpf_sock *sk = ops->sk;
+	struct ax_conn *c;
+	struct ax_work *w;
+	u32 lvl;
+
+	if (!sk)
+		return;
+	c = bpf_sk_storage_get(&ax_conns, sk, 0, 0);
+	if (!c || c->kind != AX_KIND_HTTP || c->req.n == c->resp.n)
+		return;
+	w = ax_claim((u64)(long)ops, &lvl);
+	if (!w)
+		return;
+	ax_settle_ops(ops, lvl);
+	w->owner = 0;
+}
+
+AX_GLOBAL int ax_settle_sock(struct bpf_sock *sk, u32 lvl)
+{
+	struct ax_work *w = ax_area(lvl);
+	struct ax_cold *cold;
+	struct ax_conn *c;
+
+	if (!w)
+		return -1;
+	c = bpf_sk_storage_get(&ax_conns, sk, 0, 0);
+	cold = bpf_sk_storage_get(&ax_cold, sk, 0, 0);
+	if (c && cold)
+		ax_settle_dead(w, lvl, sk, c, cold);
+	return 0;
+}
+
+/* The last descriptor is closed. What is still to be sent will be: only a socket that is dead already is settled
+ * here, and that is one older than the programs, whose changes of state nobody tells us. */
+static __always_inline void ax_released(struct bpf_sock *sk)
+{
+	struct ax_conn *c;
+	struct ax_work *w;
+	u32 lvl;
+
+	if (sk->protocol != AX_IPPROTO_TCP || sk->state != AX_TCP_CLOSE)
+		return;
+	c = bpf_sk_storage_get(&ax_conns, sk, 0, 0);
+	if (!c || c->kind != AX_KIND_HTTP || c->req.n == c->resp.n)
+		return;
+	w = ax_claim((u64)(long)sk, &lvl);
+	if (!w)
+		return;
+	ax_settle_sock(sk, lvl);
+	w->owner = 0;
+}
+
+#endif

@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: (MIT OR GPL-2.0-only) */
+/* flow.h - telling user space of single requests, within a rate bound: errors and slow ones before others. */
+#ifndef AX_FLOW_H
+#define AX_FLOW_H
+
+#include "conn.h"
+
+/* A rate bound without a bucket to fill: may the event at `now` pass, if one passes every `interval` ns and
+ * up to eight may come at once (the generic cell rate algorithm of ATM, ITU-T I.371)? */
+static __always_inline int ax_pass(u64 *next, u64 now, u64 interval)
+{
+	u64 due = *next, floor = now - 8 * interval;
+
+	if (!interval || due > now)
+		return 0;
+	*next = (due > floor ? due : floor) + interval;
+	return 1;
+}
+
+static __always_inline int ax_same_bits(const u8 *a, const u8 *b, u32 bits)
+{
+	u64 x, y;
+
+	x = bpf_be64_to_cpu(*(u64 *)a ^ *(u64 *)b);
+	y = bpf_be64_to_cpu(*(u64 *)(a + 8) ^ *(u64 *)(b + 8));
+	if (bits >= 128)
+		return !x && !y;
+	if (bits > 64)
+		return !x && !(y >> (128 - bits));
+	return !bits || !(x >> ((64 - bits) & 63));
+}
+
+/* Does the kept path begin with the filter's? */
+static __always_inline int ax_path_begins(const struct ax_work *w, const struct ax_filter *f)
+{
+	u32 n = f->path_len;
+
+	if (!(w->done.q_flags & AX_Q_TEXT) || w->cold.path_len < n)
+		return 0;
+#pragma clang loop unroll(disable)
+	for (u32 k = 0; k < AX_FILTER_TEXT / 8; k++) {
+		u64 x;
+
+		if (k * 8 >= n)
+			break;
+		x = *(u64 *)(w->cold.path + k * 8) ^ *(u64 *)(f->path + k * 8);
+		if (n - k * 8 < 8)
+			x &= (1ULL << ((n - k * 8) & 7) * 8) - 1;
+		if (x)
+			return 0;
+	}
+	return 1;
+}
+
+/* Does the finished request match filter `i`, and may it be shown? Every request that matches is counted. */
+AX_GLOBAL int ax_observe(u32 lvl, u32 i)
+{
+	struct ax_work *w = ax_area(lvl);
+	struct ax_filter *f = bpf_map_lookup_elem(&ax_filters, &i);
+	const struct ax_cold *cold;
+	const struct ax_done *q;
+
+	if (!w || !f || !f->active)
+		return 0;
+	q = &w->done;
+	cold = &w->cold;
+	/* the bits gather in memory: in a register the verifier would follow every combination of them */
+	w->hit = 0;
+#define AX_HIT(field, test) do { if (test) w->hit |= (field); } while (0)
+	AX_HIT(AX_FILTER_METHOD, f->methods >> (q->method & 31) & 1);
+	AX_HIT(AX_FILTER_STATUS, q->status >= f->status_min && q->status <= f->status_max);
+	AX_HIT(AX_FILTER_PORT, cold->lport == f->port || cold->rport == f->port);
+	AX_HIT(AX_FILTER_LPORT, cold->key.port == f->lport);
+	AX_HIT(AX_FILTER_DURATION, q->duration >= f->min_ns);
+	AX_HIT(AX_FILTER_ROLE, cold->key.role == f->role);
+	AX_HIT(AX_FILTER_CGROUP, cold->key.cgroup == f->cgroup);
+	AX_HIT(AX_FILTER_ERROR, w->failed);
+	AX_HIT(AX_FILTER_ADDR, ax_same_bits(cold->laddr, f->addr, f->addr_bits) ||
+				       ax_same_bits(cold->raddr, f->addr, f->addr_bits));
+	AX_HIT(AX_FILTER_COMM, *(u64 *)cold->key.comm == *(u64 *)f->comm &&
+				       *(u64 *)(cold->key.comm + 8) == *(u64 *)(f->comm + 8));
+	AX_HIT(AX_FILTER_PATH, (f->use & AX_FILTER_PATH) && ax_path_begins(w, f));
+#undef AX_HIT
+	if (((w->hit ^ f->negate) & f->use) != f->use)
+		return 0;
+	__sync_fetch_and_add(&f->matched, 1);
+	if (f->interval && !ax_pass(&f->next, ax_now(w), f->interval))
+		return 0;
+	__sync_fetch_and_add(&f->shown, 1);
+	w->seen |= 1 << (i & 7);
+	return 1;
+}
+
+/* Writes the record of w->done if anybody should see it. */
+AX_GLOBAL int ax_tell_of(u32 lvl)
+{
+	struct ax_work *w = ax_area(lvl);
+	struct ax_ctl *ctl = ax_control();
+	const struct ax_cold *cold;
+	struct ax_done *q;
+	u32 slow, failed, sampled = 0;
+	struct ax_flow *f;
+
+	if (!w || !ctl)
+		return 0;
+	q = &w->done;
+	cold = &w->cold;
+	failed = q->status >= 500 || q->error;
+	w->failed = failed;
+	w->seen = 0;
+	slow = ctl->slow_ns && q->duration >= ctl->slow_ns;
+	if (ctl->filters) {
+#pragma clang loop unroll(disable)
+		for (u32 i = 0; i < AX_FILTERS; i++)
+			ax_observe(lvl, i);
+	}
+	if (failed || slow || q->first)
+		sampled = ax_pass(&w->next_error, ax_now(w), ctl->error_interval);
+	if (!sampled)
+		sampled = ax_pass(&w->next_flow, ax_now(w), ctl->flow_interval);
+	if (!w->seen && !sampled) {
+		if (failed || slow || q->first)
+			ax_count(AX_DROP_FLOW_RATE);
+		return 0;
+	}
+	f = bpf_ringbuf_reserve(&ax_flows, sizeof(*f), 0);
+	if (!f) {
+		ax_count(AX_DROP_FLOW_RING);
+		return 0;
+	}
+	f->start = q->t0;
+	f->duration = q->duration;
+	f->ttfb = q->ttfb;
+	f->req_body = q->req_body;
+	f->resp_body = q->resp_body;
+	f->req_wire = q->req_wire;
+	f->resp_wire = q->resp_wire;
+	f->cgroup = cold->key.cgroup;
+	f->route = q->route;
+	f->cookie = cold->cookie;
+	f->number = q->number;
+	f->pid = cold->pid;
+	f->tid = cold->tid;
+	f->status = q->status;
+	f->lport = cold->lport;
+	f->rport = cold->rport;
+	f->role = cold->key.role;
+	f->method = q->method;
+	f->version = q->version;
+	f->error = q->error;
+	f->flags = (q->first ? AX_FLOW_FIRST : 0) | (slow ? AX_FLOW_SLOW : 0) | (failed ? AX_FLOW_ERROR : 0) |
+		   (sampled ? AX_FLOW_SAMPLED : 0);
+	f->matched = w->seen;
+	__builtin_memset(f->pad, 0, sizeof(f->pad));
+	__builtin_memcpy(f->laddr, cold->laddr, 16);
+	__builtin_memcpy(f->raddr, cold->raddr, 16);
+	__builtin_memcpy(f->comm, cold->key.comm, AX_COMM);
+	if (q->q_flags & AX_Q_TEXT) {
+		f->flags |= (cold->path_cut ? AX_FLOW_PATH_CUT : 0) | (cold->host_cut ? AX_FLOW_HOST_CUT : 0);
+		f->path_len = cold->path_len;
+		f->host_len = cold->host_len;
+		__builtin_memcpy(f->host, cold->host, AX_HOST);
+		__builtin_memcpy(f->path, cold->path, AX_PATH);
+	} else {
+		f->flags |= AX_FLOW_NO_TEXT;
+		f->path_len = 0;
+		f->host_len = 0;
+		__builtin_memset(f->host, 0, AX_HOST);
+		__builtin_memset(f->path, 0, AX_PATH);
+	}
+	ax_count(AX_INFO_FLOWS);
+	bpf_ringbuf_submit(f, ctl->wake ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP);
+	return 0;
+}
+
+/* The same for a connection whose cold half is at hand: it is copied, so that what follows needs no socket. */
+static __always_inline void ax_tell_body(struct ax_work *w, u32 lvl, const struct ax_cold *cold)
+{
+	__builtin_memcpy(&w->cold, cold, sizeof(w->cold));
+	ax_tell_of(lvl);
+}
+
+/* Does anybody wait for a record of this request? Asked before anything is prepared for one. */
+static __always_inline int ax_worth_telling(struct ax_work *w, const struct ax_ctl *ctl)
+{
+	const struct ax_done *q = &w->done;
+
+	return ctl->filters || q->first || q->status >= 500 || q->error ||
+	       (ctl->slow_ns && q->duration >= ctl->slow_ns) ||
+	       (ctl->flow_interval && w->next_flow <= w->now);
+}
+
+#endif

@@ -1,0 +1,369 @@
+/* SPDX-License-Identifier: (MIT OR GPL-2.0-only) */
+/*
+ * order.h - from packets to a stream: what a hook sees is not yet what TCP accepts. Bytes are read
+ * tentatively; what TCP discards (bad checksum, PAWS, out of window) is sent again and is then undone;
+ * what comes too early is kept and read when the gap has closed (RFC 9293 section 3.10.7.4).
+ */
+#ifndef AX_ORDER_H
+#define AX_ORDER_H
+
+#include "framing.h"
+
+enum ax_order_result {
+	AX_O_READ = 0,		/* read from w->pos */
+	AX_O_SKIP = 1,		/* nothing new */
+	AX_O_LOST = 2,		/* bytes are missing for good */
+};
+
+/* Before a tentative segment that does not begin a message: keeps the state to go back to. */
+AX_GLOBAL int ax_snapshot(struct __sk_buff *skb, u32 lvl)
+{
+	struct ax_work *w = ax_area(lvl);
+	struct bpf_sock *sk = ax_sock(skb);
+	struct ax_carry *k;
+	u32 dir;
+
+	if (!w || !sk)
+		return -1;
+	k = bpf_sk_storage_get(&ax_carry, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!k)
+		return -1;
+	dir = w->dir & 1;
+	k->snap[dir] = w->d;
+	k->snap_ok[dir] = 1;
+	return 0;
+}
+
+/* Goes back to the state before w->seq, if it is known. 0, or -1. */
+AX_GLOBAL int ax_rewind(struct __sk_buff *skb, u32 lvl)
+{
+	struct ax_work *w = ax_area(lvl);
+	struct bpf_sock *sk = ax_sock(skb);
+	struct ax_carry *k;
+	u32 dir, n, seq;
+
+	if (!w || !sk)
+		return -1;
+	seq = w->seq;
+	if (w->d.h.snap_seq == seq) {
+		/* the start of a message; responses that were counted stay counted */
+		w->d.h.nxt = seq;
+		w->d.h.memo_len = 0;
+		w->d.r.carry = 0;
+		if (w->resp)
+			w->d.r.method = w->d.r.since;
+		else
+			w->d.h.n -= w->d.r.since;
+		w->d.r.since = 0;
+		ax_next_message(w);
+		return 0;
+	}
+	k = bpf_sk_storage_get(&ax_carry, sk, 0, 0);
+	dir = w->dir & 1;
+	if (!k || !k->snap_ok[dir] || k->snap[dir].h.nxt != seq)
+		return -1;
+	n = w->d.h.n;
+	w->d = k->snap[dir];
+	if (w->resp)
+		w->d.h.n = n;
+	return 0;
+}
+
+/* Keeps one piece of an early segment. Its place is a function of its own: one LRU update, one copy. */
+AX_GLOBAL int ax_stash_piece(struct __sk_buff *skb, u32 lvl, u32 at)
+{
+	struct ax_work *w = ax_area(lvl);
+	u32 n;
+
+	if (!w || (s32)at >= w->end)
+		return -1;
+	n = w->end - at;
+	if (n > AX_CHUNK)
+		n = AX_CHUNK;
+	w->chunk.t = ax_now(w);
+	w->chunk.len = n;
+	w->chunk.more = w->end - at - n;
+	w->ckey.seq = w->seq + at;
+	AX_OPAQUE(n);
+	n = AX_SIZE(n, AX_CHUNK);
+	AX_OPAQUE(n);
+	if (bpf_skb_load_bytes(skb, w->base + at, w->chunk.data, n)) {
+		ax_count(AX_LOST_LOAD);
+		return -1;
+	}
+	return bpf_map_update_elem(&ax_stash, &w->ckey, &w->chunk, BPF_ANY) ? -1 : 0;
+}
+
+/* Keeps the payload from `at` on, in pieces. 0, or -1. */
+AX_GLOBAL int ax_stash_all(struct __sk_buff *skb, u32 lvl)
+{
+	struct ax_work *w = ax_area(lvl);
+	u32 at = 0;
+
+	if (!w)
+		return -1;
+#pragma clang loop unroll(disable)
+	for (int i = 0; i < AX_CHUNKS; i++) {
+		if ((s32)at >= w->end)
+			return 0;
+		if (ax_stash_piece(skb, lvl, at))
+			return -1;
+		at += AX_CHUNK;
+	}
+	return (s32)at >= w->end ? 0 : -1;
+}
+
+static __always_inline void ax_stash_key(struct __sk_buff *skb, struct ax_work *w)
+{
+	w->ckey.hi = bpf_get_socket_cookie(skb);
+	w->ckey.lo = w->dir;
+	w->ckey.ports = 0;
+	w->ckey.pad = 0;
+}
+
+/* Key of first data that meets a listener: the connection's addresses, from the child's or the packet's side. */
+static __always_inline void ax_early_key(struct ax_work *w, const u8 *raddr, u32 rport, u32 lport)
+{
+	w->ckey.hi = *(u64 *)raddr;
+	w->ckey.lo = *(u64 *)(raddr + 8);
+	w->ckey.ports = (u64)rport << 32 | lport << 8 | 0x80;	/* never a cookie's key: those have ports 0 */
+	w->ckey.pad = 0;
+}
+
+/* An out-of-order segment: remembers its place, and its bytes unless they lie within a body of known length. */
+AX_GLOBAL int ax_keep_early(struct __sk_buff *skb, u32 lvl)
+{
+	struct ax_work *w = ax_area(lvl);
+	struct bpf_sock *sk = ax_sock(skb);
+	struct ax_conn *c;
+	struct ax_ooo *o;
+	u32 seq, len, gap;
+
+	if (!w || !sk)
+		return -1;
+	c = bpf_sk_storage_get(&ax_conns, sk, 0, 0);
+	o = bpf_sk_storage_get(&ax_ooo, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!c || !o) {
+		ax_count(AX_LOST_MEMORY);
+		return -1;
+	}
+	seq = w->seq;
+	len = w->end;
+	gap = seq - w->d.h.nxt;
+	if (!(w->d.h.phase == AX_PH_CLOSE || w->d.h.phase == AX_PH_DEAD ||
+	      ((w->d.h.phase == AX_PH_BODY || w->d.h.phase == AX_PH_DATA) &&
+	       w->d.r.left >= (u64)gap + len))) {
+		ax_stash_key(skb, w);
+		if (ax_stash_all(skb, lvl)) {
+			ax_count(AX_LOST_REORDER);
+			return -1;
+		}
+	}
+	c->flags |= AX_C_OOO;
+	/* join it to a run that it touches */
+#pragma clang loop unroll(disable)
+	for (int i = 0; i < AX_RUNS; i++) {
+		struct ax_run *r = &o->run[i];
+		u32 off = seq - r->seq;
+
+		if (!r->len)
+			continue;
+		if (off <= r->len) {
+			if (off + len > r->len)
+				r->len = off + len;
+			goto kept;
+		}
+		if (seq + len == r->seq) {
+			r->seq = seq;
+			r->len += len;
+			goto kept;
+		}
+	}
+#pragma clang loop unroll(disable)
+	for (int i = 0; i < AX_RUNS; i++) {
+		struct ax_run *r = &o->run[i];
+
+		if (!r->len) {
+			r->seq = seq;
+			r->len = len;
+			goto kept;
+		}
+	}
+	ax_count(AX_LOST_REORDER);
+	return -1;
+kept:
+	ax_count(AX_INFO_REORDERED);
+	return 0;
+}
+
+/* Sets up the next stretch of the run at w->run_seq, w->run_len to be read: 1 from a kept piece, 0 if it is
+ * (perhaps now) done with. */
+AX_GLOBAL int ax_drain_next(u32 lvl)
+{
+	struct ax_work *w = ax_area(lvl);
+	struct ax_chunk *k;
+	u32 at, off, len;
+	u64 left;
+
+	if (!w || w->kind > AX_KIND_HTTP)
+		return 0;
+	at = w->d.h.nxt - w->run_seq;
+	if (at >= w->run_len)
+		return 0;
+	w->ckey.seq = w->drain_seq;
+	k = bpf_map_lookup_elem(&ax_stash, &w->ckey);
+	if (k) {
+		len = k->len;
+		off = w->d.h.nxt - w->drain_seq;
+		if (!len || len > AX_CHUNK)
+			return 0;
+		w->seq = w->drain_seq;
+		w->drain_seq += len;
+		if (off < len) {
+#pragma clang loop unroll(disable)
+			for (u32 i = 0; i < AX_CHUNK / 8; i++)
+				*(u64 *)(w->chunk.data + i * 8) = *(u64 *)(k->data + i * 8);
+			w->now = k->t;
+			w->from_chunk = 1;
+			w->pos = off;
+			w->end = len;
+			w->d.h.nxt = w->drain_seq;
+		} else {
+			w->pos = w->end = 0;
+		}
+		bpf_map_delete_elem(&ax_stash, &w->ckey);
+		return 1;
+	}
+	/* not kept, because it lies within a body: its length is all that counts */
+	len = w->run_len - at;
+	left = w->d.r.left;
+	if (w->d.h.phase != AX_PH_CLOSE && w->d.h.phase != AX_PH_DEAD) {
+		if ((w->d.h.phase != AX_PH_BODY && w->d.h.phase != AX_PH_DATA) || !left) {
+			ax_count(AX_LOST_REORDER);
+			w->kind = AX_KIND_SYNC;
+			return 0;
+		}
+		if (left < len)
+			len = left;
+	}
+	w->seq = w->d.h.nxt;
+	w->pos = 0;
+	w->end = len;
+	w->d.h.nxt += len;
+	w->drain_seq = w->d.h.nxt;
+	w->from_chunk = 1;
+	return 1;
+}
+
+/* Chooses the run of kept data that the stream has reached; runs that are past are forgotten. 1, or 0 if none. */
+AX_GLOBAL int ax_drain_choose(struct __sk_buff *skb, u32 lvl)
+{
+	struct ax_work *w = ax_area(lvl);
+	struct bpf_sock *sk = ax_sock(skb);
+	struct ax_conn *c;
+	struct ax_ooo *o;
+	int found = 0, left = 0;
+
+	if (!w || !sk)
+		return 0;
+	c = bpf_sk_storage_get(&ax_conns, sk, 0, 0);
+	o = bpf_sk_storage_get(&ax_ooo, sk, 0, 0);
+	if (!c || !o)
+		return 0;
+	ax_stash_key(skb, w);
+#pragma clang loop unroll(disable)
+	for (int i = 0; i < AX_RUNS; i++) {
+		struct ax_run *r = &o->run[i];
+		s32 at;
+
+		if (!r->len)
+			continue;
+		at = w->d.h.nxt - r->seq;
+		if (at >= 0 && (u32)at >= r->len) {
+			r->len = 0;
+		} else if (at >= 0 && !found) {
+			found = 1;
+			w->run_seq = w->drain_seq = r->seq;
+			w->run_len = r->len;
+			r->len = 0;
+		} else {
+			left = 1;
+		}
+	}
+	if (!found && !left) {
+		c->flags &= ~AX_C_OOO;
+		bpf_sk_storage_delete(&ax_ooo, sk);
+	}
+	return found;
+}
+
+/* Where an arriving segment stands against what has been read. enum ax_order_result. */
+AX_GLOBAL int ax_arrange(struct __sk_buff *skb, u32 lvl)
+{
+	struct ax_work *w = ax_area(lvl);
+	struct bpf_sock *sk = ax_sock(skb);
+	struct bpf_tcp_sock *tp;
+	u32 rcv_nxt, seq, nxt, gap;
+	s32 delta;
+
+	if (!w || !sk)
+		return AX_O_SKIP;
+	seq = w->seq;
+	nxt = w->d.h.nxt;
+	delta = seq - nxt;
+	if (w->dir) {
+		/* our own side sends every byte once, and then again as it was */
+		if (delta > 0)
+			return AX_O_LOST;
+		if (-delta >= w->end)
+			return AX_O_SKIP;
+		w->pos = -delta;
+		return AX_O_READ;
+	}
+	tp = bpf_tcp_sock(sk);
+	if (!tp)
+		return AX_O_SKIP;
+	rcv_nxt = tp->rcv_nxt;
+	if (delta < 0) {
+		if ((s32)(seq + w->end - rcv_nxt) <= 0)
+			return AX_O_SKIP;	/* accepted long ago */
+		if ((s32)(rcv_nxt - nxt) < 0 && w->d.h.phase != AX_PH_BODY && w->d.h.phase != AX_PH_CLOSE) {
+			/* what we have read has not been accepted, and comes again */
+			if (!ax_rewind(skb, lvl)) {
+				ax_count(AX_INFO_REWOUND);
+				w->pos = 0;
+				return AX_O_READ;
+			}
+			if (w->d.h.phase != AX_PH_DATA)
+				ax_count(AX_LOST_TENTATIVE);
+		} else if ((s32)(rcv_nxt - nxt) < 0 && w->d.h.phase == AX_PH_BODY && w->d.r.body < (u64)-delta) {
+			/* back to before the body began */
+			if (!ax_rewind(skb, lvl)) {
+				ax_count(AX_INFO_REWOUND);
+				w->pos = 0;
+				return AX_O_READ;
+			}
+		}
+		if (-delta >= w->end)
+			return AX_O_SKIP;
+		w->pos = -delta;
+		return AX_O_READ;
+	}
+	/* a gap */
+	if ((s32)(rcv_nxt - nxt) > 0) {
+		/* TCP has taken bytes that no hook showed; if they lie within a body that is no loss */
+		gap = delta;
+		if (w->d.h.phase == AX_PH_CLOSE || w->d.h.phase == AX_PH_DEAD ||
+		    ((w->d.h.phase == AX_PH_BODY || w->d.h.phase == AX_PH_DATA) && w->d.r.left > gap)) {
+			if (w->d.h.phase != AX_PH_CLOSE)
+				w->d.r.left -= gap;
+			w->d.r.body += gap;
+			w->d.h.nxt = seq;
+			return AX_O_READ;
+		}
+		return AX_O_LOST;
+	}
+	return ax_keep_early(skb, lvl) ? AX_O_LOST : AX_O_SKIP;
+}
+
+#endif

@@ -1,0 +1,542 @@
+/* SPDX-License-Identifier: (MIT OR GPL-2.0-only) */
+/* packet.h - one packet of one socket: headers, the short way for what repeats itself, the long way for the rest. */
+#ifndef AX_PACKET_H
+#define AX_PACKET_H
+
+#include "order.h"
+
+/* Takes a work area of this CPU that no run below us holds. An interrupt between the look and the claim gives
+ * its area back before we go on; a task that preempts us there may not, which the owner tells (AX_LOST_NESTED). */
+static __always_inline struct ax_work *ax_claim(u64 who, u32 *lvl)
+{
+	struct ax_work *w;
+
+	*lvl = 0;
+	w = ax_area(0);
+	if (AX_LIKELY(w && !w->owner))
+		goto mine;
+#pragma clang loop unroll(full)
+	for (u32 i = 1; i < AX_NEST; i++) {
+		w = ax_area(i);
+		if (w && !w->owner) {
+			*lvl = i;
+			ax_count(AX_INFO_NEST);
+			goto mine;
+		}
+	}
+	ax_count(AX_LOST_NESTED);
+	return 0;
+mine:
+	w->owner = who;
+	return w;
+}
+
+/* What the long way has to know of the packet. */
+struct ax_seg {
+	u32 seq;
+	u32 base;
+	u32 len;
+	u8 flags;
+};
+
+/* A connection we have not met: fresh, or older than us, or born with data that met its listener. */
+AX_GLOBAL int ax_meet(struct __sk_buff *skb, u32 lvl)
+{
+	struct ax_work *w = ax_area(lvl);
+	struct bpf_sock *sk = ax_sock(skb);
+	struct bpf_tcp_sock *tp;
+	struct ax_conn *c;
+	u8 addr[16] __attribute__((aligned(8)));
+	u32 first, rcv_nxt, snd_nxt;
+	u64 received, acked;
+
+	if (!w || !sk)
+		return -1;
+	tp = bpf_tcp_sock(sk);
+	if (!tp)
+		return -1;
+	rcv_nxt = AX_READ(tp->rcv_nxt);
+	snd_nxt = AX_READ(tp->snd_nxt);
+	received = AX_READ(tp->bytes_received);
+	acked = AX_READ(tp->bytes_acked);
+	c = bpf_sk_storage_get(&ax_conns, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!c) {
+		ax_count(AX_LOST_MEMORY);
+		return -1;
+	}
+	c->role = w->dir;
+	c->req.nxt = w->seq;
+	c->resp.nxt = w->dir ? rcv_nxt : snd_nxt;
+	if (w->tcp_flags & AX_TCP_SYN)
+		c->resp.flags = AX_D_ANY;
+	else if (!w->dir && !received)
+		c->req.nxt = rcv_nxt;	/* the packet may come before its turn */
+	if (!received && acked <= 1)
+		return 0;
+	c->kind = AX_KIND_SYNC;
+	c->flags = AX_C_LOOSE;
+	if (!received || acked > 1)
+		return 0;
+	/* is it a child whose first data met the listener? */
+	first = rcv_nxt - (u32)received;
+	ax_remote(sk, addr);
+	ax_early_key(w, addr, bpf_ntohs((u16)sk->dst_port), sk->src_port);
+	w->ckey.seq = first;
+	if (!bpf_map_lookup_elem(&ax_stash, &w->ckey))
+		return 0;
+	c->kind = AX_KIND_NEW;
+	c->flags = 0;
+	c->role = AX_ROLE_SERVER;
+	c->req.nxt = first;
+	c->resp.nxt = w->dir ? w->seq : snd_nxt;
+	w->drain_seq = first;
+	return received < 0x7fffffff ? (int)received : 0;
+}
+
+/* Reads the run of kept data at w->run_seq: pieces in a row, as far as they go on where the stream stands. */
+static __always_inline void ax_drain_run(struct __sk_buff *skb, u32 lvl, struct ax_work *w)
+{
+#pragma clang loop unroll(disable)
+	for (int i = 0; i < 4 * AX_CHUNKS; i++) {
+		if (!ax_drain_next(lvl))
+			break;
+		ax_read(skb, lvl);
+	}
+	w->from_chunk = 0;
+	w->now = 0;
+}
+
+/* After the gap was (perhaps) closed: reads what was kept behind it. */
+static __always_inline void ax_drain(struct __sk_buff *skb, u32 lvl, struct ax_work *w)
+{
+#pragma clang loop unroll(disable)
+	for (int i = 0; i < AX_RUNS; i++) {
+		if (!ax_drain_choose(skb, lvl))
+			break;
+		ax_drain_run(skb, lvl, w);
+	}
+}
+
+/* Before the long way: is there data that met the listener in place of this child? */
+AX_GLOBAL int ax_adopt(struct __sk_buff *skb, u32 lvl, u32 len)
+{
+	struct ax_work *w = ax_area(lvl);
+	struct ax_conn *c = ax_conn_of(skb);
+	u8 dir;
+
+	if (!w || !c)
+		return -1;
+	if (!ax_config.server) {
+		c->kind = AX_KIND_OPAQUE;
+		return 0;
+	}
+	ax_count(AX_INFO_EARLY_DATA);
+	dir = w->dir;
+	w->dir = 0;
+	w->resp = 0;
+	w->kind = c->kind;
+	w->loose = 0;
+	ax_dir_out(c, &w->d, 0);
+	w->run_seq = w->drain_seq;
+	w->run_len = len;
+	ax_drain_run(skb, lvl, w);
+	ax_dir_in(c, &w->d, 0);
+	c->kind = w->kind;
+	w->dir = dir;
+	return 0;
+}
+
+/* First bytes of a connection, or of a turn on one found in mid-stream. 1: read it as a request. */
+AX_GLOBAL int ax_recognise(struct __sk_buff *skb, u32 lvl)
+{
+	struct ax_work *w = ax_area(lvl);
+	struct ax_conn *c = ax_conn_of(skb);
+	u32 n, dir_flag;
+	int m;
+
+	if (!w || !c)
+		return 0;
+	dir_flag = w->dir ? AX_C_DIR : 0;
+	if (c->kind == AX_KIND_SYNC) {
+		if (c->turns && (c->flags & AX_C_DIR) == dir_flag)
+			return 0;
+		c->flags = (c->flags & ~AX_C_DIR) | dir_flag;
+		if (++c->turns > 16) {
+			c->kind = AX_KIND_OPAQUE;
+			ax_count(AX_CONN_OTHER);
+			return 0;
+		}
+	}
+	n = w->end;
+	if (n > 64)
+		n = 64;
+	if (ax_load(skb, lvl, 0, 0, n))
+		return 0;
+	if (n >= 3 && w->win[0] == 0x16 && w->win[1] == 3) {	/* RFC 8446 section 5.1: handshake record */
+		c->kind = AX_KIND_TLS;
+		ax_count(AX_CONN_TLS);
+		return 0;
+	}
+	if (c->kind == AX_KIND_SYNC) {
+		if (n < 16)
+			return 0;
+		m = ax_method_of(lvl, 0);
+		if (m < 0 || (m & 0xff) == AX_METHOD_OTHER)
+			return 0;
+		c->role = w->dir;
+		c->req.nxt = w->seq;
+		c->req.phase = AX_PH_START;
+		c->req.flags = 0;
+		c->req.memo_len = 0;
+		c->reqr.carry = 0;
+		c->resp.phase = AX_PH_START;
+		c->resp.flags = AX_D_ANY;
+		c->resp.memo_len = 0;
+		c->respr.carry = 0;
+		c->resp.n = c->req.n;
+		c->kind = AX_KIND_NEW;
+	} else {
+		c->role = w->dir;
+	}
+	if (c->role == AX_ROLE_SERVER ? !ax_config.server : !ax_config.client) {
+		c->kind = AX_KIND_OPAQUE;
+		return 0;
+	}
+	return 1;
+}
+
+/* The stream cannot be followed any further from here: wait for the next request. */
+static __always_inline void ax_lose(struct ax_conn *c, u32 why)
+{
+	u32 waiting = c->req.n - c->resp.n;
+
+	ax_count_n(why, waiting ? waiting : 1);
+	c->kind = AX_KIND_SYNC;
+	c->flags |= AX_C_LOOSE;
+	c->turns = 0;
+	c->resp.n = c->req.n;
+}
+
+/* The responses' direction was closed at the stream's end: what was not answered will not be. */
+AX_GLOBAL int ax_settle(struct __sk_buff *skb, u32 lvl)
+{
+	struct ax_work *w = ax_area(lvl);
+	struct ax_conn *c = ax_conn_of(skb);
+	u32 error = AX_ERROR_NO_RESPONSE;
+
+	if (!w || !c)
+		return -1;
+	if (c->req.n == c->resp.n)
+		return 0;
+	if (w->d.h.phase == AX_PH_CLOSE) {
+		ax_message_end(skb, lvl);
+	} else if (w->d.h.phase != AX_PH_START && w->d.h.phase != AX_PH_FIELDS && w->d.h.phase != AX_PH_DEAD) {
+		ax_response_done(skb, lvl, AX_ERROR_INCOMPLETE);
+		ax_next_message(w);
+	}
+#pragma clang loop unroll(disable)
+	for (int i = 0; i < AX_QUEUE + 1; i++) {
+		if (c->req.n == c->resp.n)
+			break;
+		w->status = 0;
+		ax_response_done(skb, lvl, error);
+	}
+	return 0;
+}
+
+/* The long way. */
+AX_GLOBAL int ax_parse(struct __sk_buff *skb, u32 lvl)
+{
+	struct ax_work *w = ax_area(lvl);
+	struct ax_conn *c = ax_conn_of(skb);
+	u32 seq, len, end_seq;
+	int r;
+
+	if (!w)
+		return 0;
+	seq = w->seq;
+	len = w->end;
+	end_seq = seq + len;
+	if (!c) {
+		if (!len)
+			return 0;
+		r = ax_meet(skb, lvl);
+		if (r < 0)
+			return 0;
+		if (r > 0)
+			ax_adopt(skb, lvl, r);
+		w->seq = seq;
+		w->end = len;
+		w->pos = 0;
+		w->from_chunk = 0;
+		c = ax_conn_of(skb);
+		if (!c || c->kind >= AX_KIND_CLOSED)
+			return 0;
+	}
+	if (!w->dir && (w->tcp_flags & AX_TCP_RST))
+		c->flags |= AX_C_RESET;
+	if (c->kind == AX_KIND_SYNC || (c->kind == AX_KIND_NEW && !c->req.n && !c->reqr.carry && !c->req.phase &&
+					(c->req.nxt == seq || w->dir != c->role))) {
+		if (!len || !ax_recognise(skb, lvl))
+			return 0;
+	}
+	ax_count(AX_INFO_PARSED);
+	w->resp = w->dir ^ c->role;
+	w->kind = c->kind;
+	w->loose = !!(c->flags & AX_C_LOOSE);
+	w->status = c->status;
+	ax_dir_out(c, &w->d, w->resp);
+	if (w->d.h.flags & AX_D_ANY)
+		w->d.h.nxt = seq;
+	r = AX_O_READ;
+	if (len && seq != w->d.h.nxt)
+		r = ax_arrange(skb, lvl);
+	if (r == AX_O_LOST) {
+		ax_lose(c, AX_LOST_GAP);
+		return 0;
+	}
+	if (r == AX_O_READ && len) {
+		if (!w->dir && w->d.h.phase != AX_PH_BODY && w->d.h.phase != AX_PH_CLOSE && !w->pos) {
+			if (w->d.h.phase == AX_PH_START && !w->d.r.carry) {
+				w->d.h.snap_seq = seq;
+				w->d.r.since = 0;
+			} else {
+				ax_snapshot(skb, lvl);
+			}
+		}
+		ax_read(skb, lvl);
+		w->d.h.nxt = end_seq;
+		if (c->flags & AX_C_OOO)
+			ax_drain(skb, lvl, w);
+	}
+	if ((w->tcp_flags & AX_TCP_FIN) && end_seq == w->d.h.nxt && w->kind == AX_KIND_HTTP) {
+		c->flags |= w->resp ? AX_C_RESP_FIN : AX_C_REQ_FIN;
+		if (w->resp)
+			ax_settle(skb, lvl);
+	}
+	if (w->owner != (u64)(long)skb) {
+		ax_count(AX_LOST_NESTED);
+		c->kind = AX_KIND_BROKEN;
+		return 0;
+	}
+	if (w->resp) {
+		c->status = w->status;
+		if (w->d.h.memo_len) {
+			c->memo_left = w->memo_left;
+			c->memo_status = w->status;
+		}
+	}
+	ax_dir_in(c, &w->d, w->resp);
+	if (w->kind == AX_KIND_SYNC) {
+		if (c->kind == AX_KIND_HTTP)
+			ax_lose(c, AX_LOST_GAP);
+		c->kind = AX_KIND_SYNC;
+	} else {
+		c->kind = w->kind;
+	}
+	return 0;
+}
+
+/* Data that meets a listener: the child does not exist yet (deferred accept, Fast Open, a busy accept queue). */
+AX_GLOBAL int ax_listener(struct __sk_buff *skb, u32 lvl)
+{
+	struct ax_work *w = ax_area(lvl);
+	u8 addr[16] __attribute__((aligned(8))), head[40] __attribute__((aligned(8)));
+	u32 ports, off;
+
+	if (!w)
+		return 0;
+	if (bpf_skb_load_bytes(skb, 0, head, sizeof(head)))
+		return 0;
+	if (head[0] >> 4 == 6) {
+		__builtin_memcpy(addr, head + 8, 16);
+		off = 40;
+	} else {
+		ax_mapped(addr, *(u32 *)(head + 12));
+		off = (head[0] & 15) * 4;
+	}
+	if (bpf_skb_load_bytes(skb, off, &ports, sizeof(ports)))
+		return 0;
+	ax_early_key(w, addr, bpf_ntohs((u16)ports), bpf_ntohs(ports >> 16));
+	if (ax_stash_all(skb, lvl))
+		ax_count(AX_LOST_EARLY);
+	return 0;
+}
+
+/* A request whose head is the last one's again, alone in its packet, with none outstanding. */
+static __always_inline int ax_again(struct __sk_buff *skb, u32 lvl, struct ax_conn *c, u32 seq, u32 len)
+{
+	struct ax_ctl *ctl;
+
+	if (c->req.n != c->resp.n || c->reqr.carry)
+		return 0;
+	ctl = ax_control();
+	if (!ctl || ax_load(skb, lvl, 0, 0, len))
+		return 0;
+	if (ax_sign(lvl, len, ax_request_key(ctl)) != c->req.memo)
+		return 0;
+	c->q0.t0 = bpf_ktime_get_ns();
+	c->q0.no = c->req.n;
+	c->req.snap_seq = seq;
+	if (c->reqr.since != 1)
+		c->reqr.since = 1;
+	c->req.nxt = seq + len;
+	c->req.n++;
+	return 1;
+}
+
+/* A response whose head is the last one's again, and whose body is not over-long for its packet. */
+static __always_inline int ax_answered(struct __sk_buff *skb, u32 lvl, struct ax_work *w, struct ax_conn *c, u32 seq,
+				       u32 len)
+{
+	struct bpf_sock *sk;
+	struct ax_cold *cold;
+	struct ax_ctl *ctl;
+	struct ax_done *o = &w->done;
+	u32 head = c->resp.memo_len, n = c->resp.n;
+	u64 rest = len - head;
+
+	if (c->req.n == n || c->q0.no != (u16)n || c->respr.carry || rest > c->memo_left ||
+	    !(c->q0.flags & AX_Q_DONE) || c->q0.method == AX_METHOD_HEAD || c->q0.method == AX_METHOD_CONNECT)
+		return 0;
+	ctl = ax_control();
+	if (!ctl || ax_load(skb, lvl, 0, 0, head))
+		return 0;
+	if (ax_sign(lvl, head, ctl->secret) != c->resp.memo)
+		return 0;
+	w->now = bpf_ktime_get_ns();
+	if (!w->dir) {
+		c->resp.snap_seq = seq;
+		c->respr.since = rest == c->memo_left;
+	}
+	if (rest < c->memo_left) {
+		c->respr.left = c->memo_left - rest;
+		c->respr.body = rest;
+		c->respr.over = head;
+		c->respr.t0 = w->now;
+		c->status = c->memo_status;
+		c->resp.phase = AX_PH_BODY;
+		c->resp.nxt = seq + len;
+		return 1;
+	}
+	sk = ax_sock(skb);
+	if (!sk)
+		return 0;
+	o->t0 = c->q0.t0;
+	o->duration = o->ttfb = w->now - c->q0.t0;
+	o->route = c->q0.route;
+	o->method = c->q0.method;
+	o->version = !(c->q0.flags & AX_Q_HTTP10);
+	o->q_flags = c->q0.flags;
+	o->number = n;
+	o->req_body = c->q0.body;
+	o->req_wire = c->q0.over + c->q0.body;
+	o->resp_body = rest;
+	o->resp_wire = len;
+	o->status = c->memo_status;
+	o->error = 0;
+	o->first = 0;
+	if (AX_LIKELY(ax_slot_holds(c, o) && !ax_worth_telling(w, ctl))) {
+		ax_add(c->slot, o);
+	} else {
+		cold = bpf_sk_storage_get(&ax_cold, sk, 0, 0);
+		if (cold) {
+			ax_account_body(w, lvl, c, cold);
+			if (ax_worth_telling(w, ctl))
+				ax_tell_body(w, lvl, cold);
+		}
+	}
+	c->resp.nxt = seq + len;
+	c->resp.n = n + 1;
+	return 1;
+}
+
+static __always_inline int ax_short(struct __sk_buff *skb, u32 lvl, struct ax_work *w, struct ax_conn *c, u32 dir,
+				    u32 seq, u32 len)
+{
+	struct ax_hot *h = dir ^ c->role ? &c->resp : &c->req;
+	struct ax_rest *r = dir ^ c->role ? &c->respr : &c->reqr;
+
+	if (h->nxt != seq)
+		return 0;
+	if (h->phase == AX_PH_BODY) {
+		if (len >= r->left || (c->flags & AX_C_OOO))
+			return 0;
+		r->left -= len;
+		r->body += len;
+		h->nxt = seq + len;
+		return 1;
+	}
+	if (h->phase != AX_PH_START || h->flags || !h->memo_len || (c->flags & AX_C_OOO))
+		return 0;
+	if (dir ^ c->role)
+		return len >= h->memo_len ? ax_answered(skb, lvl, w, c, seq, len) : 0;
+	return len == h->memo_len ? ax_again(skb, lvl, c, seq, len) : 0;
+}
+
+static __always_inline void ax_packet(struct __sk_buff *skb, u32 dir)
+{
+	u8 *data = AX_DATA(skb), *end = AX_DATA_END(skb), *th;
+	struct bpf_sock *sk = skb->sk;
+	struct ax_conn *c;
+	struct ax_work *w;
+	u32 off, len, seq, lvl;
+	u8 flags;
+
+	if (!sk || data + 40 > end)
+		return;
+	if (data[0] >> 4 == 4) {
+		/* a fragment: the stack puts them together before the hook, so none should come */
+		if (data[9] != AX_IPPROTO_TCP || (*(u16 *)(data + 6) & bpf_htons(0x3fff)))
+			return;
+		off = (data[0] & 15) * 4;
+	} else {
+		if (data[6] != AX_IPPROTO_TCP)
+			return;
+		off = 40;
+	}
+	th = data + off;
+	if (th + 20 > end)
+		return;
+	flags = th[13];
+	off += (th[12] >> 4) * 4;
+	len = skb->len - off;
+	if ((s32)len < 0 || (!len && !(flags & (AX_TCP_FIN | AX_TCP_RST))))
+		return;
+	seq = bpf_ntohl(*(u32 *)(th + 4));
+	if (flags & AX_TCP_SYN)
+		seq++;
+	sk = bpf_sk_fullsock(sk);
+	if (!sk || sk->protocol != AX_IPPROTO_TCP)
+		return;
+	c = bpf_sk_storage_get(&ax_conns, sk, 0, 0);
+	if (c && c->kind >= AX_KIND_CLOSED)
+		return;
+	if (!c && !len)
+		return;
+	w = ax_claim((u64)(long)skb, &lvl);
+	if (!w)
+		return;
+	w->base = off;
+	w->dir = dir;
+	w->from_chunk = 0;
+	if (!c || c->kind != AX_KIND_HTTP || (flags & (AX_TCP_FIN | AX_TCP_RST)) ||
+	    !ax_short(skb, lvl, w, c, dir, seq, len)) {
+		w->seq = seq;
+		w->pos = 0;
+		w->end = len;
+		w->wbase = 0;
+		w->wlen = 0;
+		w->now = 0;
+		w->tcp_flags = flags;
+		if (!c && sk->state == AX_TCP_LISTEN) {
+			if (!dir)
+				ax_listener(skb, lvl);
+		} else {
+			ax_parse(skb, lvl);
+		}
+	}
+	w->owner = 0;
+}
+
+#endif

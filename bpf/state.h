@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: (MIT OR GPL-2.0-only) */
+/* state.h - what the kernel side keeps for itself: a connection's state and the work area of a run. */
+#ifndef AX_STATE_H
+#define AX_STATE_H
+
+#include "platform.h"
+
+#define AX_WINDOW 512		/* bytes of a message that are looked at together: the longest line seen whole */
+#define AX_TAIL 16		/* bytes of a longer line that are kept while it is skipped: " HTTP/1.1\r" and spare */
+#define AX_QUEUE 32		/* requests outstanding on a connection that are paired */
+#define AX_NEST 4		/* runs nested on a CPU: process context, softirq, and spare for preemption */
+#define AX_STEPS 1024		/* lines and bodies looked at in one packet */
+#define AX_CHUNK 2048		/* bytes in a piece of a packet that is kept for later */
+#define AX_CHUNKS 36		/* pieces of a packet: 64 KiB and more */
+#define AX_RUNS 8		/* stretches of out-of-order data a connection keeps */
+
+/* Where in a message a direction stands. The phases up to AX_PH_TRAILER are read by lines. */
+enum ax_phase {
+	AX_PH_START = 0,	/* before or in a start line */
+	AX_PH_FIELDS,		/* header fields */
+	AX_PH_CHUNK,		/* chunk-size line (RFC 9112 section 7.1) */
+	AX_PH_CHUNK_END,	/* line end behind a chunk's data */
+	AX_PH_TRAILER,
+	AX_PH_BODY,		/* `left` bytes of a body with Content-Length */
+	AX_PH_DATA,		/* `left` bytes of a chunk */
+	AX_PH_CLOSE,		/* body until the connection's end */
+	AX_PH_DEAD,		/* nothing more can be read in this direction */
+};
+
+enum ax_dir_flag {
+	AX_D_LENGTH = 1,	/* Content-Length seen in this head */
+	AX_D_CHUNKED = 2,	/* the last transfer coding is chunked */
+	AX_D_CODED = 4,		/* Transfer-Encoding seen */
+	AX_D_LONG = 8,		/* in a line longer than the window: its beginning has been read */
+	AX_D_HTTP10 = 16,
+	AX_D_FRAMED = 32,	/* the last line was a framing field: a folded line behind it is refused */
+	AX_D_ANY = 64,		/* `nxt` is not known yet: take the next packet as it comes */
+	AX_D_TEXT = 128,	/* path and host of this request are kept in ax_cold */
+};
+
+/* One direction of a connection. One writer. */
+struct ax_hot {
+	u32 nxt;		/* sequence number expected next */
+	u8 phase;
+	u8 flags;
+	u16 memo_len;		/* length of the head that `memo` stands for; 0: none */
+	u64 memo;		/* keyed signature of the last head */
+	u32 n;			/* requests whose head is complete; responses that are complete */
+	u32 snap_seq;		/* this sequence number was the start of a message ... */
+};
+
+struct ax_rest {
+	u64 left;		/* of the body or chunk; in a head: its Content-Length */
+	u64 t0;			/* ns, first byte of the current message */
+	union {
+		u64 body;	/* bytes so far */
+		u64 route;	/* in a request's head */
+		u64 status;	/* in a response's head */
+	};
+	u32 over;		/* bytes of head and chunk framing so far */
+	u16 carry;		/* bytes of an unfinished line, in ax_carry */
+	u8 since;		/* ... and so many messages have been counted since */
+	u8 method;		/* of a request; responses: so many are to be read again without counting */
+};
+
+struct ax_dir {
+	struct ax_hot h;
+	struct ax_rest r;
+};
+
+enum ax_q_flag {
+	AX_Q_DONE = 1,		/* the request is complete */
+	AX_Q_HTTP10 = 2,
+	AX_Q_TEXT = 4,		/* its path and host are in ax_cold */
+};
+
+/* A request that waits for its response. */
+struct ax_q {
+	u64 t0;
+	u64 route;
+	u64 body;
+	u32 over;
+	u16 no;			/* low half of its number on the connection */
+	u8 method;
+	u8 flags;
+};
+
+enum ax_conn_flag {
+	AX_C_OOO = 1,		/* ax_ooo holds something */
+	AX_C_RESET = 2,		/* a RST was seen */
+	AX_C_REQ_FIN = 4,	/* the requests' direction was closed */
+	AX_C_RESP_FIN = 8,
+	AX_C_LOOSE = 16,	/* found in mid-stream: data that is not a response's start is passed over */
+	AX_C_DIR = 32,		/* while waiting for a request: direction of the last data */
+};
+
+/*
+ * A connection. Its kernel element begins 8 bytes before this on a cache line, so the lines are:
+ * requests (written by their direction), what rarely changes, responses.
+ */
+struct ax_conn {
+	struct ax_hot req;
+	struct ax_q q0;		/* the request outstanding, if there is just one */
+
+	u8 kind;		/* enum ax_kind */
+	u8 role;
+	u8 flags;		/* enum ax_conn_flag */
+	u8 turns;		/* while waiting for a request: changes of direction without one */
+	u32 slot;		/* series of the last request ... */
+	u32 gen;
+	u16 slot_status;	/* ... and what it is the series of */
+	u8 slot_method;
+	u8 slot_flags;
+	u64 slot_route;
+	u16 memo_status;	/* of the response that its memo stands for */
+	u16 status;		/* of the response that is under way */
+	u8 pad[4];
+	struct ax_rest reqr;
+
+	struct ax_hot resp;
+	struct ax_rest respr;
+	u64 memo_left;		/* Content-Length of the response that its memo stands for */
+};
+
+/* The cold half: only written when a head is parsed, only read when something is told of it. */
+struct ax_cold {
+	struct ax_key key;	/* all but route, method, status, version, error */
+	u64 cookie;
+	u32 pid;
+	u32 tid;
+	u16 lport;
+	u16 rport;
+	u16 path_len;
+	u8 path_cut;
+	u8 host_len;
+	u8 host_cut;
+	u8 pad[7];
+	u8 laddr[16];
+	u8 raddr[16];
+	u8 host[AX_HOST];
+	u8 path[AX_PATH];
+};
+
+struct ax_owner {
+	u32 pid;
+	u32 tid;
+	u8 comm[AX_COMM];
+};
+
+struct ax_pipe {
+	struct ax_q q[AX_QUEUE];
+};
+
+/* An unfinished line, and the state to go back to if TCP discards what was read last. By direction. */
+struct ax_carry {
+	struct ax_dir snap[2];	/* valid at snap[].h.nxt if snap_ok[] */
+	u32 snap_ok[2];
+	u8 line[2][AX_WINDOW];
+};
+
+struct ax_run {
+	u32 seq;
+	u32 len;
+};
+
+struct ax_ooo {
+	struct ax_run run[AX_RUNS];
+};
+
+/* Bytes kept for later: out-of-order segments of a connection, first data on a listener. */
+struct ax_chunk_key {
+	u64 hi;
+	u64 lo;
+	u64 ports;
+	u32 seq;
+	u32 pad;
+};
+
+struct ax_chunk {
+	u64 t;
+	u32 len;
+	u32 more;		/* bytes of the same packet behind this piece */
+	u8 data[AX_CHUNK + AX_WINDOW];	/* a window may be read from any place */
+};
+
+/* What a finished request is counted and told with. */
+struct ax_done {
+	u64 t0;
+	u64 duration;
+	u64 ttfb;
+	u64 route;
+	u64 req_body;
+	u64 resp_body;
+	u64 req_wire;
+	u64 resp_wire;
+	u32 number;
+	u16 status;
+	u8 method;
+	u8 version;
+	u8 error;
+	u8 q_flags;
+	u8 first;
+	u8 pad[5];
+};
+
+/* One run's work area. Per CPU and nesting level; `owner` is the run that holds it. */
+struct ax_work {
+	u64 owner;
+	u64 now;		/* ns; 0: not asked yet */
+	u32 base;		/* where the payload begins in the packet */
+	u32 seq;		/* sequence number of the payload's first byte */
+	s32 pos;		/* next byte to look at, from the payload's first; negative: in the carried line */
+	s32 end;		/* length of the payload */
+	s32 wbase;		/* position of win[0] */
+	u32 wlen;
+	u32 line_from;		/* the line that was found, in the window, */
+	u32 line_to;		/* its line end excluded */
+	u32 drain_seq;		/* where in the kept data a drain stands */
+	u32 run_seq;		/* the run of kept data that is drained */
+	u32 run_len;
+	u8 dir;			/* 0 ingress, 1 egress */
+	u8 resp;		/* 1: this direction carries responses */
+	u8 kind;		/* the connection's, to be written back */
+	u8 from_chunk;		/* the bytes come from `chunk`, not from the packet */
+	u8 loose;		/* see AX_C_LOOSE */
+	u8 tcp_flags;
+	u8 cut;			/* the line found goes on behind the window */
+	u8 pad;
+	u16 status;		/* of the response that is under way */
+	u64 next_flow;		/* earliest time of the next background flow record on this CPU */
+	u64 next_error;
+	u64 memo_left;		/* see struct ax_conn */
+	struct ax_dir d;
+	struct ax_done done;
+	struct ax_key key;
+	struct ax_cold cold;	/* of the request that is told of */
+	u32 gen;
+	u32 seen;		/* observers that see it */
+	u32 hit;
+	u32 failed;
+	/* path */
+	u32 path_from;		/* in the window */
+	u32 path_len;
+	u32 seg_from;
+	u32 depth;
+	u64 seg_hash;
+	u64 seg_class;
+	u32 tlen;
+	u32 rt;			/* 1 + the pattern set that is matched; 0: none */
+	u64 bits[AX_RT_WORDS];
+	struct ax_chunk_key ckey;
+	struct ax_chunk chunk;
+	struct ax_route tmpl;
+	u8 spare[AX_WINDOW];	/* so that a copy from the template or the path may overrun */
+	u8 win[2 * AX_WINDOW];
+};
+
+#endif
