@@ -1,0 +1,154 @@
+"""Takes slots back from series that have fallen silent. Their counts go into the retired totals.
+
+Programs reach a slot by the series table, or by a slot number and generation that a connection
+remembers. So a series leaves in two steps, at least one look apart:
+
+1. Its key is deleted and the slot's generation raised. From here on nothing new reaches the slot;
+   a program that had looked before may still add to it, within microseconds.
+2. Its counts, steady since the last look, are added to the totals on disk. The cells are zeroed,
+   the slot is cleared, its generation raised again, and it is given back to the kernel.
+
+The agent may end between any two instructions. What the kernel and the ledger hold then says how
+to go on: a slot that the ledger calls freed and whose generation is the ledger's has been added but
+perhaps not zeroed; with a generation one higher it has been, and its mark tells whether it was given
+back. At worst one slot is lost to use, if the end comes between the mark and the giving.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from axon.snapshot.layout import Layout
+from axon.snapshot.ledger import Ledger
+from axon.snapshot.sparse import Rows
+from axon.snapshot.table import Table
+
+GIVEN = 1
+"""`pid` of a free slot that has been given back."""
+
+FULL = 0.8
+"""Share of the slots in use from which on the longest silent series go, whatever `idle_seconds`."""
+
+ROOMY = 0.7
+"""Share of the slots in use that is aimed at then."""
+
+_RESERVED = 2  # AX_SLOT_OTHER_*: they always exist
+_AT_ONCE = 4096  # so that a look never waits long for the calls that this takes
+_LEAST_SILENCE_NS = 2_000_000_000
+_AT_REST_NS = 1_000_000_000
+
+
+class Slots(Protocol):
+    """The part of the kernel's interface that retiring needs."""
+
+    max_series: int
+
+    def slots(self, n: int, /) -> NDArray[Any]:
+        """Return the first `n` slots, `ax_slot`, writable."""
+        ...
+
+    def cells(self, n: int, /) -> Sequence[NDArray[Any]]:
+        """Return the first `n` cells of each shard, `ax_cell`, writable."""
+        ...
+
+    def delete_series(self, keys: NDArray[Any], /) -> None:
+        """Take keys out of the series table."""
+        ...
+
+    def push_free(self, slots: NDArray[Any], /) -> None:
+        """Give slot numbers back to the kernel."""
+        ...
+
+
+class Retirer:
+    """Chooses series to retire and takes them through the two steps, a look at a time."""
+
+    def __init__(self, kernel: Slots, layout: Layout, ledger: Ledger, idle_seconds: float) -> None:
+        self._kernel = kernel
+        self._layout = layout
+        self._ledger = ledger
+        self._idle_ns = int(idle_seconds * 1e9)
+        self._leaving: dict[int, int] = {}
+        """CLOCK_MONOTONIC ns of the first step, by slot."""
+
+    def recover(self) -> None:
+        """Finish what an earlier agent may have left half done."""
+        slots = self._kernel.slots(self._kernel.max_series)
+        half = [(s, g) for s, g in self._ledger.freed if s < len(slots)]
+        begun = [s for s, g in half if slots["gen"][s] == g]
+        cleared = [s for s, g in half if slots["gen"][s] == g + 1]
+        unmarked = [s for s in cleared if not slots["created"][s] and slots["pid"][s] != GIVEN]
+        self._clear(np.array(begun, np.intp))
+        self._give(np.array(begun + unmarked, np.intp))
+
+    def finish(self, table: Table, now: int) -> Rows:
+        """Take the second step where it is due; return the slots that are free now."""
+        due = np.array(
+            [s for s, since in self._leaving.items() if now - since >= _AT_REST_NS], np.intp
+        )
+        due = np.sort(due[~table.unsettled[due]])
+        if not len(due):
+            return due
+        slots = self._kernel.slots(int(due[-1]) + 1)
+        totals = self._ledger.totals.copy()
+        words = self._layout.as_words(totals)
+        role = slots["key"]["role"][due]
+        for shard in self._kernel.cells(int(due[-1]) + 1):
+            np.add.at(words, role, self._layout.as_words(shard)[due])
+        if not self._ledger.add(totals, zip(due.tolist(), slots["gen"][due].tolist(), strict=True)):
+            return due[:0]
+        # First, so that an error below costs slots and never counts anything twice.
+        for slot in due.tolist():
+            del self._leaving[slot]
+        self._clear(due)
+        self._give(due)
+        return due
+
+    def start(self, table: Table, now: int) -> Rows:
+        """Take the first step with series silent for too long; return their slots."""
+        victims = self._choose(table, now)
+        if not len(victims) or self._ledger.problem is not None:
+            return victims[:0]
+        slots = self._kernel.slots(int(victims[-1]) + 1)
+        self._kernel.delete_series(table.slot["key"][victims])
+        slots["gen"][victims] += 1
+        table.leaving[victims] = True
+        table.slot["gen"][victims] += 1
+        self._leaving.update(dict.fromkeys(victims.tolist(), now))
+        return victims
+
+    def _choose(self, table: Table, now: int) -> Rows:
+        stay = ~table.live | table.leaving | table.unsettled
+        stay[:_RESERVED] = True
+        silence = now - table.active
+        candidate = np.flatnonzero(~stay & (silence >= min(_LEAST_SILENCE_NS, self._idle_ns)))
+        gone = (silence[candidate] >= self._idle_ns) | table.hurried[candidate]
+        live, limit = int(table.live.sum()), self._kernel.max_series
+        short = live - len(self._leaving) - int(gone.sum()) - int(ROOMY * limit)
+        if live > FULL * limit and short > 0:
+            rest = np.flatnonzero(~gone)
+            longest = rest[np.argsort(-silence[candidate[rest]], kind="stable")]
+            gone[longest[:short]] = True
+        return np.sort(candidate[gone][:_AT_ONCE])
+
+    def _clear(self, slots: Rows) -> None:
+        if not len(slots):
+            return
+        n = int(slots.max()) + 1
+        for shard in self._kernel.cells(n):
+            self._layout.as_words(shard)[slots] = 0
+        entries = self._kernel.slots(n)
+        for field in ("key", "created", "pid"):
+            entries[field][slots] = np.zeros((), entries.dtype[field])
+        # Last: from here on recovery takes the slot to be empty.
+        entries["gen"][slots] += 1
+
+    def _give(self, slots: Rows) -> None:
+        entries = self._kernel.slots(int(slots.max(initial=-1)) + 1)
+        for slot in slots:
+            entries["pid"][slot] = GIVEN
+            self._kernel.push_free(np.array([slot], np.uint32))

@@ -1,0 +1,74 @@
+"""Histograms of many rows, of which only the buckets that are not empty take memory.
+
+A series has 240 buckets and fills a dozen or two, so 20,000 series take 5 MB and not 38.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+SHIFT = 8
+"""A key is a row's number shifted by this, and the number of its bucket."""
+
+Rows = NDArray[np.intp]
+Keys = NDArray[np.uint32]
+U64 = NDArray[np.uint64]
+
+
+def row_starts(rows: Rows, bucket: int = 0) -> Keys:
+    """Return the key of one bucket of each row."""
+    return ((rows << SHIFT) + bucket).astype(np.uint32)
+
+
+@dataclass(frozen=True, slots=True)
+class Sparse:
+    """Counts above zero by ascending key. Never changed in place: holders may keep it."""
+
+    keys: Keys
+    values: U64
+
+    @classmethod
+    def empty(cls) -> Sparse:
+        """Return what has no rows."""
+        return cls(np.zeros(0, np.uint32), np.zeros(0, np.uint64))
+
+    def replaced(self, keys: Keys, values: U64) -> tuple[Sparse, U64]:
+        """Return this with new values under ascending keys, and how much each has grown."""
+        if not len(self.keys):
+            return Sparse(keys, values), values
+        at = np.searchsorted(self.keys, keys)
+        near = np.minimum(at, len(self.keys) - 1)
+        new = self.keys[near] != keys
+        grown = values - np.where(new, np.uint64(0), self.values[near])
+        other = np.flatnonzero(~new & (grown > 0))
+        merged = self.values.copy()
+        merged[at[other]] = values[other]
+        more = np.flatnonzero(new)
+        if not len(more):
+            return Sparse(self.keys, merged), grown
+        return (
+            Sparse(
+                np.insert(self.keys, at[more], keys[more]),
+                np.insert(merged, at[more], values[more]),
+            ),
+            grown,
+        )
+
+    def without(self, rows: Rows) -> Sparse:
+        """Return this less some rows."""
+        keep = ~np.isin(self.keys >> SHIFT, rows)
+        return Sparse(self.keys[keep], self.values[keep])
+
+    def dense(self, rows: Rows, buckets: range) -> U64:
+        """Return (len(rows), len(buckets)) counts."""
+        out = np.zeros((len(rows), len(buckets)), np.uint64)
+        low = np.searchsorted(self.keys, row_starts(rows, buckets.start))
+        high = np.searchsorted(self.keys, row_starts(rows, buckets.stop))
+        length = high - low
+        row = np.repeat(np.arange(len(rows)), length)
+        entry = np.arange(len(row)) + np.repeat(low - (np.cumsum(length) - length), length)
+        out[row, (self.keys[entry] & 0xFF) - buckets.start] = self.values[entry]
+        return out
