@@ -490,10 +490,14 @@ static __always_inline void ax_packet(struct __sk_buff *skb, u32 dir)
 		if (data[9] != AX_IPPROTO_TCP || (*(u16 *)(data + 6) & bpf_htons(0x3fff)))
 			return;
 		off = (data[0] & 15) * 4;
-	} else {
-		if (data[6] != AX_IPPROTO_TCP)
-			return;
+	} else if (data[6] == AX_IPPROTO_TCP) {
 		off = 40;
+	} else {
+		/* the only extension header that is let by is the kernel's own mark on packets over 64 KiB ("BIG TCP",
+		 * RFC 2675), which never leaves the host */
+		if (data[6] || data + 48 > end || data[40] != AX_IPPROTO_TCP || data[41] || data[42] != 0xc2)
+			return;
+		off = 48;
 	}
 	th = data + off;
 	if (th + 20 > end)

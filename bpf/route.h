@@ -114,7 +114,7 @@ AX_GLOBAL int ax_segment(u32 lvl, u32 to)
 			return -1;
 #pragma clang loop unroll(disable)
 		for (u32 i = 0; i < AX_RT_WORDS; i++) {
-			u64 b = set->wild[depth & (AX_RT_DEPTH - 1)][i];
+			u64 b = set->wild[AX_INDEX(depth, AX_RT_DEPTH)][i];
 
 			if (lit)
 				b |= lit->word[i];
@@ -254,7 +254,7 @@ AX_GLOBAL u64 ax_first_pattern(u32 lvl)
 		return 0;
 #pragma clang loop unroll(disable)
 	for (u32 i = 0; i < AX_RT_WORDS; i++) {
-		u64 b = w->bits[i] & set->len[depth][i];
+		u64 b = w->bits[i] & set->len[depth > AX_RT_DEPTH - 1 ? AX_RT_DEPTH : AX_INDEX(depth, AX_RT_DEPTH)][i];
 		u32 bit = 0;
 
 		if (!b)

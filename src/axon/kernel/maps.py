@@ -37,7 +37,7 @@ class Map:
         self.name = self.info.name.decode()
         self.dtypes = key, value
         self.key = key if key is not None else _plain(self.info.key_size)
-        self.value = value if value is not None else np.dtype(f"V{self.info.value_size}")
+        self.value = value if value is not None else _plain(self.info.value_size)
         self.cpus = bpf.possible_cpus() if self.info.type in _PER_CPU else 0
 
     @property

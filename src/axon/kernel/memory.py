@@ -12,7 +12,7 @@ from axon.kernel.maps import PAGE
 # Sizes of kernel structures in bytes.
 _HASH_ELEMENT = 48  # struct htab_elem
 _HASH_BUCKET = 16  # struct bucket
-_MAP = 512  # struct bpf_map and what surrounds it
+_MAP = 1024  # struct bpf_htab, the largest of those that surround struct bpf_map
 _STORAGE_ELEMENT = 64 + 8  # struct bpf_local_storage_elem up to the value: a cache line, a pointer
 _STORAGE_LIST = 192  # struct bpf_local_storage, once a socket
 _CACHES = (8, 16, 32, 64, 96, 128, 192, 256)  # kmalloc's size classes; then powers of two
@@ -23,7 +23,7 @@ def map_bytes(kind: int, key: int, value: int, entries: int, cpus: int) -> int:
     value8, key8 = _up(value, 8), _up(key, 8)
     match kind:
         case bpf.MAP_ARRAY:
-            return _MAP + _up(entries * value8, PAGE)
+            return PAGE + _up(entries * value8, PAGE)
         case bpf.MAP_PERCPU_ARRAY:
             return _MAP + entries * (value8 * cpus + 8)
         case bpf.MAP_HASH | bpf.MAP_LRU_HASH:
