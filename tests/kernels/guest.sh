@@ -1,3 +1,4 @@
+# shellcheck shell=sh disable=SC2154
 # PID 1 in the guest's root: completes a host-like environment, runs the command, reports, ends.
 # RUN, SHARES, CGROUP, SYSCTLS and COMMAND are set by the lines that precede this text.
 set -u

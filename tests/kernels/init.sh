@@ -1,4 +1,5 @@
 #!/bin/busybox sh
+# shellcheck shell=dash
 # PID 1 of the initramfs: mounts the host's file system read-only beneath a tmpfs and enters it.
 # The host's tree stays reachable at /run/axon-guest/host until the guest's own script (named by
 # axon_run= on the kernel's command line) has bound the directories that are to be written through.
@@ -14,9 +15,9 @@ mount -t tmpfs -o mode=755 tmpfs /writable
 mkdir /writable/upper /writable/work
 mount -t overlay -o lowerdir=/lower,upperdir=/writable/upper,workdir=/writable/work overlay /root ||
 	{ echo "axon-guest: no overlay"; exec reboot -f; }
-for word in $(cat /proc/cmdline); do
-	case $word in axon_run=*) run=${word#axon_run=} ;; esac
-done
+read -r words </proc/cmdline
+run=${words##*axon_run=}
+run=${run%% *}
 mount -t tmpfs -o mode=755 tmpfs /root/run
 mkdir -p /root/run/axon-guest/host
 cp /bin/busybox /root/run/axon-guest/busybox
