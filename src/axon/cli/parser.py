@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import sys
 from pathlib import Path
 from typing import Protocol, cast
 
@@ -80,3 +81,9 @@ def add_output(parser: argparse.ArgumentParser, *choices: str) -> None:
         "-o", "--output", choices=choices, default=choices[0],
         help=f"form of the output; default {choices[0]}",
     )  # fmt: skip
+
+
+def misused(name: str, message: str) -> int:
+    """Say what is wrong with a verb's options, in argparse's form; return the exit status."""
+    print(f"usage: axon {name} [OPTION]...\naxon {name}: error: {message}", file=sys.stderr)
+    return 2
