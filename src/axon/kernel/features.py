@@ -85,9 +85,8 @@ def probe(settings: Settings | None = None) -> Features:
         if check.look in _UNPRIVILEGED or allowed:
             rows.append(_row(check, settings))
         else:
-            rows.append(
-                Feature(check.name, "missing", "cannot be tried without privileges", "Run as root.")
-            )
+            state: State = "degraded" if check.without else "missing"
+            rows.append(Feature(check.name, state, "cannot be tried without root", "Run as root."))
     return Features(tuple(rows))
 
 
@@ -95,9 +94,12 @@ def require(settings: Settings) -> None:
     """Raise KernelError if something is missing that the data plane cannot do without."""
     for check in _CHECKS:
         if not check.without and check.look is not _object:  # what is loaded is opened next
-            row = _row(check, settings)
-            if row.state == "missing":
-                raise KernelError(f"{row.detail[:1].upper()}{row.detail[1:]}. {row.remedy}".strip())
+            try:
+                check.look(settings)
+            except OSError as e:
+                raise KernelError(
+                    f"This kernel refuses {check.name} ({e.strerror}). {check.remedy}"
+                ) from e
 
 
 def fit(obj: BpfObject) -> Needs:
@@ -115,11 +117,11 @@ def _row(check: _Check, settings: Settings) -> Feature:
     try:
         return Feature(check.name, "ok", check.look(settings))
     except AxonError as e:
-        detail, remedy = str(e).rstrip("."), ""
+        detail, remedy = str(e), check.remedy
     except OSError as e:
-        detail, remedy = f"{check.name}: {e.strerror}", check.remedy
+        detail, remedy = e.strerror or str(e), check.remedy
     if check.without:
-        return Feature(check.name, "degraded", f"{detail}; {check.without}", remedy)
+        return Feature(check.name, "degraded", f"{detail}: {check.without}", remedy)
     return Feature(check.name, "missing", detail, remedy)
 
 
@@ -145,7 +147,7 @@ def _privileges(_settings: Settings) -> str:
     if missing:
         raise KernelError(
             "Loading programs into the kernel needs root: run it with sudo, or as a service with "
-            f"the capabilities {', '.join(missing)}"
+            f"the capabilities {', '.join(missing)}."
         )
     return ", ".join(sorted(have))
 
@@ -167,13 +169,13 @@ def _bpffs(settings: Settings) -> str:
     if system.bpffs_of(settings.pin_dir) is None:
         if not settings.pin_dir.is_relative_to(system.BPFFS):
             raise KernelError(
-                f"pin_dir is {settings.pin_dir}, which is not on a BPF file system: "
-                f"choose one below {system.BPFFS}"
+                f"The pin directory {settings.pin_dir} is not on a BPF file system: "
+                f"choose one below {system.BPFFS}."
             )
         if "CAP_SYS_ADMIN" not in system.capabilities():
             raise KernelError(
-                f"no BPF file system is mounted at {system.BPFFS}: "
-                f"`mount -t bpf bpf {system.BPFFS}` as root"
+                f"No BPF file system is mounted at {system.BPFFS}: "
+                f"run `mount -t bpf bpf {system.BPFFS}` as root."
             )
         return f"not mounted yet: the agent mounts it at {system.BPFFS}"
     return str(settings.pin_dir)
@@ -187,8 +189,8 @@ def _locked_memory(_settings: Settings) -> str:
         if e.errno != errno.EPERM:
             raise
         raise KernelError(
-            f"this kernel counts maps as locked memory, and the limit is {soft >> 10} KiB: raise "
-            "it by `ulimit -l unlimited`, or LimitMEMLOCK=infinity in the systemd unit"
+            f"This kernel counts maps as locked memory, and the limit is {soft >> 10} KiB: raise "
+            "it by `ulimit -l unlimited`, or LimitMEMLOCK=infinity in the systemd unit."
         ) from e
     return "unlimited" if soft < 0 else f"limit of {soft >> 10} KiB, which maps do not count for"
 
@@ -212,8 +214,8 @@ def _attach(settings: Settings) -> str:
         if e.errno not in {errno.EPERM, errno.E2BIG}:
             raise
         raise KernelError(
-            f"other software's programs at {cgroup} leave no room for ours: `bpftool cgroup tree` "
-            "shows them"
+            f"Other software's programs at {cgroup} leave no room for ours: `bpftool cgroup tree` "
+            "shows them."
         ) from e
     return f"programs can be attached to {cgroup}"
 
@@ -235,8 +237,8 @@ _CHECKS = (
     _Check(
         "BPF maps",
         _try(probes.hash_map),
-        "The kernel refuses bpf(): is it built with CONFIG_BPF_SYSCALL, and does a container's "
-        "seccomp profile or the lockdown mode allow it?",
+        "Run as the host's root, not one of a container's user namespace; the kernel needs "
+        "CONFIG_BPF_SYSCALL, and a container a seccomp profile that allows bpf().",
     ),
     _Check("locked memory", _locked_memory, ""),
     _Check("mapped arrays", _try(probes.mapped_array), _NEWER),
