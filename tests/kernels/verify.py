@@ -11,6 +11,7 @@ import platform
 import re
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -24,8 +25,9 @@ from tests.kernels import calls
 
 MOST_INSNS = 1_000_000
 
-_STATS = 4  # BPF_LOG_STATS
+_STEPS, _STATS = 1, 4  # BPF_LOG_LEVEL1, BPF_LOG_STATS
 _LOG_SIZE = 1 << 20
+_MOST_LOG = (1 << 24) - 1  # what kernels before 5.16 take
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,10 @@ def verify(path: Path) -> list[Verdict]:
             configure(obj, Settings(), features.fit(obj))
             for name in refused:
                 obj.leave_out(name)
-            logs = {name: _log_of(program.handle) for name, program in obj.programs.items()}
+            logs = {
+                name: _log_of(program.handle, _STATS, _LOG_SIZE)
+                for name, program in obj.programs.items()
+            }
             failed = None
             with calls.linked() as functions:
                 try:
@@ -77,10 +82,23 @@ def verify(path: Path) -> list[Verdict]:
                 return list(verdicts.values())
 
 
-def _log_of(handle: int) -> ctypes.Array[ctypes.c_char]:
-    log = ctypes.create_string_buffer(_LOG_SIZE)
-    _call("bpf_program__set_log_buf", handle, log, ctypes.c_size_t(_LOG_SIZE))
-    _call("bpf_program__set_log_level", handle, ctypes.c_uint32(_STATS))
+def trace(path: Path, program: str, lines: int) -> list[str]:
+    """The last steps of the verifier on its way through a program that it refuses."""
+    with BpfObject(path) as obj:
+        configure(obj, Settings(), features.fit(obj))
+        for name in [*obj.programs]:
+            if name != program:
+                obj.leave_out(name)
+        log = _log_of(obj.programs[program].handle, _STEPS, _MOST_LOG)
+        with suppress(AxonError):
+            obj.load(Path("/dev/null"))
+        return log.value.decode(errors="replace").splitlines()[-lines:]
+
+
+def _log_of(handle: int, level: int, size: int) -> ctypes.Array[ctypes.c_char]:
+    log = ctypes.create_string_buffer(size)
+    _call("bpf_program__set_log_buf", handle, log, ctypes.c_size_t(size))
+    _call("bpf_program__set_log_level", handle, ctypes.c_uint32(level))
     return log
 
 
@@ -160,6 +178,8 @@ def main() -> int:
     line.add_argument("--object", type=Path, default=packaged(), metavar="FILE")
     line.add_argument("--json", type=Path, metavar="FILE", help="write the verdicts there as well")
     line.add_argument("--details", action="store_true", help="also calls and functions")
+    line.add_argument("--trace", type=int, default=0, metavar="LINES",
+                      help="the verifier's last steps in each program that it refuses")  # fmt: skip
     chosen = line.parse_args()
     try:
         verdicts = verify(chosen.object)
@@ -168,6 +188,10 @@ def main() -> int:
         return 2
     print(f"kernel {platform.release()} {platform.machine()}, {chosen.object.name}")
     print(table(verdicts, details=chosen.details))
+    for verdict in verdicts if chosen.trace else ():
+        if verdict.refused:
+            print(f"\n{verdict.program}:")
+            print("\n".join(trace(chosen.object, verdict.program, chosen.trace)))
     if chosen.json:
         chosen.json.write_text(json.dumps([asdict(verdict) for verdict in verdicts], indent=1))
     return 1 if any(verdict.refused for verdict in verdicts) else 0
