@@ -167,20 +167,17 @@ AX_GLOBAL int ax_skim(u32 lvl, u32 from)
 }
 
 /* Keyed signature of win[0..n). Two lanes, so that the multiplications overlap. */
-AX_GLOBAL u64 ax_sign(u32 lvl, u32 n, u64 key)
+static __always_inline u64 ax_signature(struct ax_work *w, u32 n, u64 key)
 {
-	struct ax_work *w = ax_area(lvl);
 	u64 a = key, b = ~key, last;
 	u32 at = 0;
 
-	if (!w || n > AX_WINDOW)
-		return 0;
 #pragma clang loop unroll(disable)
 	for (int i = 0; i < AX_WINDOW / 16; i++) {
 		if (at + 16 > n)
 			break;
-		a = (a ^ ax_word(w, at)) * 0x9fb21c651e98df25ULL;
-		b = (b ^ ax_word(w, at + 8)) * 0xc2b2ae3d27d4eb4fULL;
+		a = (a ^ *(u64 *)(w->win + i * 16)) * 0x9fb21c651e98df25ULL;
+		b = (b ^ *(u64 *)(w->win + i * 16 + 8)) * 0xc2b2ae3d27d4eb4fULL;
 		a ^= a >> 32;
 		b ^= b >> 29;
 		at += 16;
@@ -197,6 +194,15 @@ AX_GLOBAL u64 ax_sign(u32 lvl, u32 n, u64 key)
 	}
 	a = (a ^ (b << 31 | b >> 33) ^ n) * 0x9fb21c651e98df25ULL;
 	return a ^ a >> 29;
+}
+
+AX_GLOBAL u64 ax_sign(u32 lvl, u32 n, u64 key)
+{
+	struct ax_work *w = ax_area(lvl);
+
+	if (!w || n > AX_WINDOW)
+		return 0;
+	return ax_signature(w, n, key);
 }
 
 #endif

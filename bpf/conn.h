@@ -21,22 +21,30 @@ static __always_inline struct ax_conn *ax_conn_of(struct __sk_buff *skb)
 
 static __always_inline void ax_dir_out(struct ax_conn *c, struct ax_dir *d, int resp)
 {
+	d->snap_seq = c->snap_seq;
 	if (resp) {
 		d->h = c->resp;
+		d->memo = c->resp_memo;
 		d->r = c->respr;
 	} else {
 		d->h = c->req;
+		d->memo = c->req_memo;
 		d->r = c->reqr;
 	}
 }
 
-static __always_inline void ax_dir_in(struct ax_conn *c, struct ax_dir *d, int resp)
+/* `arriving`: the direction is the one that TCP may discard from. */
+static __always_inline void ax_dir_in(struct ax_conn *c, struct ax_dir *d, int resp, int arriving)
 {
+	if (arriving)
+		c->snap_seq = d->snap_seq;
 	if (resp) {
 		c->resp = d->h;
+		c->resp_memo = d->memo;
 		c->respr = d->r;
 	} else {
 		c->req = d->h;
+		c->req_memo = d->memo;
 		c->reqr = d->r;
 	}
 }

@@ -29,32 +29,40 @@ static __always_inline int ax_give_up(struct ax_work *w, u32 why)
 	return AX_S_DONE;
 }
 
-/* The request that the next response answers: inline, in the queue, or not known (0). */
-static __always_inline struct ax_q *ax_oldest(struct bpf_sock *sk, struct ax_conn *c)
+/* The request that the next response answers, and when it began: inline, in the queue, or not known (0). */
+static __always_inline struct ax_q *ax_oldest(struct bpf_sock *sk, struct ax_conn *c, u64 *t0)
 {
 	u32 k = c->resp.n;
+	struct ax_queued *e;
 	struct ax_pipe *p;
 
 	if (c->req.n == k)
 		return 0;
-	if (c->q0.no == (u16)k)
+	if (c->q0_no == (u16)k) {
+		*t0 = c->t0;
 		return &c->q0;
+	}
 	p = bpf_sk_storage_get(&ax_pipe, sk, 0, 0);
-	if (!p || p->q[k & (AX_QUEUE - 1)].no != (u16)k)
+	if (!p)
 		return 0;
-	return &p->q[k & (AX_QUEUE - 1)];
+	e = &p->q[k & (AX_QUEUE - 1)];
+	if (e->no != k)
+		return 0;
+	*t0 = e->t0;
+	return &e->q;
 }
 
 /* Fills w->done for the oldest request. 0, or -1 if it is not known. */
 static __always_inline int ax_finish(struct ax_work *w, struct bpf_sock *sk, struct ax_conn *c, u64 end)
 {
-	struct ax_q *q = ax_oldest(sk, c);
+	u64 t0 = 0;
+	struct ax_q *q = ax_oldest(sk, c, &t0);
 	struct ax_done *o = &w->done;
 
 	if (!q)
 		return -1;
-	o->t0 = q->t0;
-	o->duration = end - q->t0;
+	o->t0 = t0;
+	o->duration = end - t0;
 	o->route = q->route;
 	o->method = q->method;
 	o->version = !(q->flags & AX_Q_HTTP10);
@@ -76,6 +84,7 @@ AX_GLOBAL int ax_push(struct __sk_buff *skb, u32 lvl, u32 done)
 {
 	struct ax_work *w = ax_area(lvl);
 	struct bpf_sock *sk = ax_sock(skb);
+	struct ax_queued *e;
 	struct ax_pipe *p;
 	struct ax_conn *c;
 	struct ax_q *q;
@@ -93,6 +102,8 @@ AX_GLOBAL int ax_push(struct __sk_buff *skb, u32 lvl, u32 done)
 	w->d.h.memo_len = 0;
 	if (!waiting) {
 		q = &c->q0;
+		c->q0_no = n;
+		c->t0 = w->d.r.t0;
 	} else {
 		if (waiting >= AX_QUEUE) {
 			ax_count(AX_LOST_PIPELINE);
@@ -103,13 +114,14 @@ AX_GLOBAL int ax_push(struct __sk_buff *skb, u32 lvl, u32 done)
 			ax_count(AX_LOST_MEMORY);
 			return 1;
 		}
-		q = &p->q[n & (AX_QUEUE - 1)];
+		e = &p->q[n & (AX_QUEUE - 1)];
+		e->no = n;
+		e->t0 = w->d.r.t0;
+		q = &e->q;
 	}
-	q->t0 = w->d.r.t0;
 	q->route = w->d.r.route;
 	q->body = 0;
 	q->over = w->d.r.over;
-	q->no = n;
 	q->method = w->d.r.method;
 	q->flags = (done ? AX_Q_DONE : 0) | (w->d.h.flags & AX_D_HTTP10 ? AX_Q_HTTP10 : 0) |
 		   (!waiting && w->d.h.flags & AX_D_TEXT ? AX_Q_TEXT : 0);
@@ -133,13 +145,11 @@ AX_GLOBAL int ax_request_done(struct __sk_buff *skb, u32 lvl)
 		return -1;
 	n = w->d.h.n - 1;
 	q = &c->q0;
-	if (q->no != (u16)n) {
+	if (c->q0_no != (u16)n) {
 		p = bpf_sk_storage_get(&ax_pipe, sk, 0, 0);
-		if (!p)
+		if (!p || p->q[n & (AX_QUEUE - 1)].no != n)
 			return 0;
-		q = &p->q[n & (AX_QUEUE - 1)];
-		if (q->no != (u16)n)
-			return 0;
+		q = &p->q[n & (AX_QUEUE - 1)].q;
 	}
 	q->body = w->d.r.body;
 	q->over = w->d.r.over;
@@ -196,13 +206,14 @@ AX_GLOBAL int ax_asked(struct __sk_buff *skb)
 	struct bpf_sock *sk = ax_sock(skb);
 	struct ax_conn *c;
 	struct ax_q *q;
+	u64 t0;
 
 	if (!sk)
 		return -1;
 	c = bpf_sk_storage_get(&ax_conns, sk, 0, 0);
 	if (!c)
 		return -1;
-	q = ax_oldest(sk, c);
+	q = ax_oldest(sk, c, &t0);
 	return q ? q->method : -1;
 }
 
@@ -219,7 +230,7 @@ AX_GLOBAL int ax_remember(u32 lvl, u64 key)
 	w->d.h.memo_len = 0;
 	if (w->wbase || n > w->wlen || n != w->d.r.over || w->from_chunk)
 		return 0;
-	w->d.h.memo = ax_sign(lvl, n, key);
+	w->d.memo = ax_sign(lvl, n, key);
 	w->d.h.memo_len = n;
 	return 0;
 }

@@ -45,7 +45,7 @@ AX_GLOBAL int ax_rewind(struct __sk_buff *skb, u32 lvl)
 	if (!w || !sk)
 		return -1;
 	seq = w->seq;
-	if (w->d.h.snap_seq == seq) {
+	if (w->d.snap_seq == seq) {
 		/* the start of a message; responses that were counted stay counted */
 		w->d.h.nxt = seq;
 		w->d.h.memo_len = 0;

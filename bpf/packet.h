@@ -140,7 +140,7 @@ AX_GLOBAL int ax_adopt(struct __sk_buff *skb, u32 lvl, u32 len)
 	w->run_seq = w->drain_seq;
 	w->run_len = len;
 	ax_drain_run(skb, lvl, w);
-	ax_dir_in(c, &w->d, 0);
+	ax_dir_in(c, &w->d, 0, 1);
 	c->kind = w->kind;
 	w->dir = dir;
 	return 0;
@@ -298,7 +298,7 @@ AX_GLOBAL int ax_parse(struct __sk_buff *skb, u32 lvl)
 	if (r == AX_O_READ && len) {
 		if (!w->dir && w->d.h.phase != AX_PH_BODY && w->d.h.phase != AX_PH_CLOSE && !w->pos) {
 			if (w->d.h.phase == AX_PH_START && !w->d.r.carry) {
-				w->d.h.snap_seq = seq;
+				w->d.snap_seq = seq;
 				w->d.r.since = 0;
 			} else {
 				ax_snapshot(skb, lvl);
@@ -326,7 +326,7 @@ AX_GLOBAL int ax_parse(struct __sk_buff *skb, u32 lvl)
 			c->memo_status = w->status;
 		}
 	}
-	ax_dir_in(c, &w->d, w->resp);
+	ax_dir_in(c, &w->d, w->resp, !w->dir);
 	if (w->kind == AX_KIND_SYNC) {
 		if (c->kind == AX_KIND_HTTP)
 			ax_lose(c, AX_LOST_GAP);
@@ -363,50 +363,58 @@ AX_GLOBAL int ax_listener(struct __sk_buff *skb, u32 lvl)
 	return 0;
 }
 
-/* A request whose head is the last one's again, alone in its packet, with none outstanding. */
-static __always_inline int ax_again(struct __sk_buff *skb, u32 lvl, struct ax_conn *c, u32 seq, u32 len)
+/* Do the packet's first `n` bytes have this signature? Leaves them in the window. */
+static __always_inline int ax_same(struct __sk_buff *skb, struct ax_work *w, u32 n, u64 key, u64 memo)
 {
-	struct ax_ctl *ctl;
+	n = AX_INDEX(n, 2 * AX_WINDOW);
+	if (!n || n > AX_WINDOW)
+		return 0;
+	AX_OPAQUE(n);
+	n = AX_SIZE(n, AX_WINDOW);
+	AX_OPAQUE(n);
+	if (bpf_skb_load_bytes(skb, w->base, w->win, n))
+		return 0;
+	return ax_signature(w, n, key) == memo;
+}
 
+/* A request whose head is the last one's again, alone in its packet, with none outstanding. */
+static __always_inline int ax_again(struct __sk_buff *skb, struct ax_work *w, struct ax_conn *c, const struct ax_ctl *ctl,
+				    u32 seq, u32 len)
+{
 	if (c->req.n != c->resp.n || c->reqr.carry)
 		return 0;
-	ctl = ax_control();
-	if (!ctl || ax_load(skb, lvl, 0, 0, len))
+	if (!ax_same(skb, w, len, ax_request_key(ctl), c->req_memo))
 		return 0;
-	if (ax_sign(lvl, len, ax_request_key(ctl)) != c->req.memo)
-		return 0;
-	c->q0.t0 = bpf_ktime_get_ns();
-	c->q0.no = c->req.n;
-	c->req.snap_seq = seq;
-	if (c->reqr.since != 1)
-		c->reqr.since = 1;
+	c->t0 = bpf_ktime_get_ns();
+	c->q0_no = c->req.n;
 	c->req.nxt = seq + len;
 	c->req.n++;
+	if (!w->dir) {
+		c->snap_seq = seq;
+		if (c->reqr.since != 1)
+			c->reqr.since = 1;
+	}
 	return 1;
 }
 
 /* A response whose head is the last one's again, and whose body is not over-long for its packet. */
-static __always_inline int ax_answered(struct __sk_buff *skb, u32 lvl, struct ax_work *w, struct ax_conn *c, u32 seq,
-				       u32 len)
+static __always_inline int ax_answered(struct __sk_buff *skb, u32 lvl, struct ax_work *w, struct ax_conn *c,
+				       const struct ax_ctl *ctl, u32 seq, u32 len)
 {
 	struct bpf_sock *sk;
 	struct ax_cold *cold;
-	struct ax_ctl *ctl;
 	struct ax_done *o = &w->done;
 	u32 head = c->resp.memo_len, n = c->resp.n;
 	u64 rest = len - head;
 
-	if (c->req.n == n || c->q0.no != (u16)n || c->respr.carry || rest > c->memo_left ||
+	if (c->req.n == n || c->q0_no != (u16)n || c->respr.carry || rest > c->memo_left ||
 	    !(c->q0.flags & AX_Q_DONE) || c->q0.method == AX_METHOD_HEAD || c->q0.method == AX_METHOD_CONNECT)
 		return 0;
-	ctl = ax_control();
-	if (!ctl || ax_load(skb, lvl, 0, 0, head))
-		return 0;
-	if (ax_sign(lvl, head, ctl->secret) != c->resp.memo)
+	if (!ax_same(skb, w, head, ctl->secret, c->resp_memo))
 		return 0;
 	w->now = bpf_ktime_get_ns();
 	if (!w->dir) {
-		c->resp.snap_seq = seq;
+		c->snap_seq = seq;
 		c->respr.since = rest == c->memo_left;
 	}
 	if (rest < c->memo_left) {
@@ -419,11 +427,8 @@ static __always_inline int ax_answered(struct __sk_buff *skb, u32 lvl, struct ax
 		c->resp.nxt = seq + len;
 		return 1;
 	}
-	sk = ax_sock(skb);
-	if (!sk)
-		return 0;
-	o->t0 = c->q0.t0;
-	o->duration = o->ttfb = w->now - c->q0.t0;
+	o->t0 = c->t0;
+	o->duration = o->ttfb = w->now - c->t0;
 	o->route = c->q0.route;
 	o->method = c->q0.method;
 	o->version = !(c->q0.flags & AX_Q_HTTP10);
@@ -439,6 +444,9 @@ static __always_inline int ax_answered(struct __sk_buff *skb, u32 lvl, struct ax
 	if (AX_LIKELY(ax_slot_holds(c, o) && !ax_worth_telling(w, ctl))) {
 		ax_add(c->slot, o);
 	} else {
+		sk = ax_sock(skb);
+		if (!sk)
+			return 0;
 		cold = bpf_sk_storage_get(&ax_cold, sk, 0, 0);
 		if (cold) {
 			ax_account_body(w, lvl, c, cold);
@@ -456,6 +464,7 @@ static __always_inline int ax_short(struct __sk_buff *skb, u32 lvl, struct ax_wo
 {
 	struct ax_hot *h = dir ^ c->role ? &c->resp : &c->req;
 	struct ax_rest *r = dir ^ c->role ? &c->respr : &c->reqr;
+	struct ax_ctl *ctl;
 
 	if (h->nxt != seq)
 		return 0;
@@ -469,9 +478,12 @@ static __always_inline int ax_short(struct __sk_buff *skb, u32 lvl, struct ax_wo
 	}
 	if (h->phase != AX_PH_START || h->flags || !h->memo_len || (c->flags & AX_C_OOO))
 		return 0;
+	ctl = ax_control();
+	if (!ctl)
+		return 0;
 	if (dir ^ c->role)
-		return len >= h->memo_len ? ax_answered(skb, lvl, w, c, seq, len) : 0;
-	return len == h->memo_len ? ax_again(skb, lvl, c, seq, len) : 0;
+		return len >= h->memo_len ? ax_answered(skb, lvl, w, c, ctl, seq, len) : 0;
+	return len == h->memo_len ? ax_again(skb, w, c, ctl, seq, len) : 0;
 }
 
 static __always_inline void ax_packet(struct __sk_buff *skb, u32 dir)

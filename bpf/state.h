@@ -41,12 +41,10 @@ enum ax_dir_flag {
 /* One direction of a connection. One writer. */
 struct ax_hot {
 	u32 nxt;		/* sequence number expected next */
+	u32 n;			/* requests whose head is complete; responses that are complete */
 	u8 phase;
 	u8 flags;
-	u16 memo_len;		/* length of the head that `memo` stands for; 0: none */
-	u64 memo;		/* keyed signature of the last head */
-	u32 n;			/* requests whose head is complete; responses that are complete */
-	u32 snap_seq;		/* this sequence number was the start of a message ... */
+	u16 memo_len;		/* length of the head that the memo stands for; 0: none */
 };
 
 struct ax_rest {
@@ -55,16 +53,18 @@ struct ax_rest {
 	union {
 		u64 body;	/* bytes so far */
 		u64 route;	/* in a request's head */
-		u64 status;	/* in a response's head */
 	};
 	u32 over;		/* bytes of head and chunk framing so far */
 	u16 carry;		/* bytes of an unfinished line, in ax_carry */
-	u8 since;		/* ... and so many messages have been counted since */
+	u8 since;		/* messages counted since `snap_seq` */
 	u8 method;		/* of a request; responses: so many are to be read again without counting */
 };
 
+/* The working copy of a direction. */
 struct ax_dir {
 	struct ax_hot h;
+	u32 snap_seq;		/* this sequence number was the start of a message (arriving direction only) */
+	u64 memo;		/* keyed signature of the last head */
 	struct ax_rest r;
 };
 
@@ -76,13 +76,20 @@ enum ax_q_flag {
 
 /* A request that waits for its response. */
 struct ax_q {
-	u64 t0;
 	u64 route;
 	u64 body;
 	u32 over;
-	u16 no;			/* low half of its number on the connection */
 	u8 method;
 	u8 flags;
+	u16 pad;
+};
+
+/* ... behind others */
+struct ax_queued {
+	struct ax_q q;
+	u64 t0;
+	u32 no;			/* its number on the connection */
+	u32 pad;
 };
 
 enum ax_conn_flag {
@@ -95,12 +102,21 @@ enum ax_conn_flag {
 };
 
 /*
- * A connection. Its kernel element begins 8 bytes before this on a cache line, so the lines are:
- * requests (written by their direction), what rarely changes, responses.
+ * A connection. Its kernel element begins 8 bytes before this on a cache line, so the lines are: what every request
+ * and response changes; what is the same from one to the next when a connection repeats itself; the rest. The two
+ * directions often run on two cores (on loopback the sender's core runs the receiver's hook), and they alternate:
+ * one line that moves between them is cheaper than two.
  */
 struct ax_conn {
 	struct ax_hot req;
-	struct ax_q q0;		/* the request outstanding, if there is just one */
+	struct ax_hot resp;
+	u64 t0;			/* first byte of the request in q0 */
+	u32 snap_seq;
+	u16 q0_no;		/* low half of the number of the request in q0 */
+	u16 status;		/* of the response that is under way */
+	u64 memo_left;		/* Content-Length of the response that the memo stands for */
+	u16 memo_status;	/* its status */
+	u16 pad[3];
 
 	u8 kind;		/* enum ax_kind */
 	u8 role;
@@ -112,14 +128,12 @@ struct ax_conn {
 	u8 slot_method;
 	u8 slot_flags;
 	u64 slot_route;
-	u16 memo_status;	/* of the response that its memo stands for */
-	u16 status;		/* of the response that is under way */
-	u8 pad[4];
-	struct ax_rest reqr;
+	u64 req_memo;		/* keyed signatures of the last heads */
+	u64 resp_memo;
+	struct ax_q q0;		/* the request outstanding, if it was the only one when it came */
 
-	struct ax_hot resp;
+	struct ax_rest reqr;
 	struct ax_rest respr;
-	u64 memo_left;		/* Content-Length of the response that its memo stands for */
 };
 
 /* The cold half: only written when a head is parsed, only read when something is told of it. */
@@ -148,7 +162,7 @@ struct ax_owner {
 };
 
 struct ax_pipe {
-	struct ax_q q[AX_QUEUE];
+	struct ax_queued q[AX_QUEUE];
 };
 
 /* An unfinished line, and the state to go back to if TCP discards what was read last. By direction. */
