@@ -27,7 +27,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Remove it, and say what was there."""
     from axon import kernel, settings
+    from axon.errors import KernelError
+    from axon.kernel import system
 
+    if system.missing_capabilities(system.capabilities()):
+        raise KernelError("Detaching programs from the kernel needs root: try again with sudo.")
     loaded = settings.load(file=arguments.config, flags=settings.flags_of(arguments))
     removed = kernel.detach_all(loaded.pin_dir)
     for path in removed:
