@@ -49,7 +49,7 @@ bench: ## print every figure the README states, measured on this machine (root)
 
 docs: ## write the generated pages of docs/ anew
 	@scripts/setup test
-	@$(PY) scripts/docs.py
+	@$(PY) -m scripts.docs
 
 wheel: ## build dist/axon-*.whl, which carries the compiled object, and the sdist
 	@scripts/setup test

@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from axon import settings
+from axon.api import openapi
 from axon.cli.parser import for_verb
 from axon.cli.verbs import VERBS
+from scripts import metrics
 
 ROOT = Path(__file__).resolve().parent.parent
 _PART = re.compile(r"(<!-- make docs: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -44,21 +46,42 @@ def reasons() -> list[Reason]:
 
 
 _FAMILIES = {
-    "CONN": "Connections by what they carry",
-    "LOST": "Requests, or the position in a stream, that could not be followed",
-    "DROP": "Flow records that were not shown; the requests themselves are counted",
-    "INFO": "Events that lose nothing",
+    "CONN_": ("Connections by what they carry", "axon_connections_total{kind}"),
+    "LOST_": (
+        "Requests, or the position in a stream, that could not be followed",
+        "axon_lost_total{reason}",
+    ),
+    "DROP_FLOW_": (
+        "Flow records that were not written; the requests themselves are counted",
+        "axon_flow_records_dropped_total{reason}",
+    ),
+    "INFO_": ("Events that lose nothing", "axon_events_total{event}"),
 }
 
 
 def _reasons() -> str:
     parts = []
-    for prefix, title in _FAMILIES.items():
-        rows = [r for r in reasons() if r.name.startswith(prefix + "_")]
-        parts += [f"### {title}", "", "| reason | what happened |", "|---|---|"]
-        parts += [f"| `{row.name.lower()}` | {row.text} |" for row in rows]
+    for prefix, (title, metric) in _FAMILIES.items():
+        label = metric.partition("{")[2].rstrip("}")
+        parts += [f"## {title}", "", f"`{metric}`", "", f"| {label} | what happened |", "|---|---|"]
+        parts += [
+            f"| `{reason.name.removeprefix(prefix).lower()}` | {reason.text} |"
+            for reason in reasons()
+            if reason.name.startswith(prefix)
+        ]
         parts.append("")
     return "\n".join(parts)
+
+
+def _api() -> str:
+    rows = ["| request | what it gives | parameters |", "|---|---|---|"]
+    for path, operations in openapi.build()["paths"].items():
+        for method, operation in operations.items():
+            parameters = [f"`{p['name']}`" for p in operation.get("parameters", [])]
+            rows.append(
+                f"| `{method.upper()} {path}` | {operation['summary']} | {' '.join(parameters)} |"
+            )
+    return "\n".join(rows)
 
 
 def _option(action: argparse.Action) -> str:
@@ -100,8 +123,30 @@ def _commands() -> str:
     return "\n".join(parts)
 
 
+def _metrics() -> str:
+    usual, legacy = metrics.of_requests()
+    names = [reason.name.lower() for reason in reasons()]
+    return "\n".join(
+        [
+            "## Requests",
+            "",
+            *metrics.table(usual),
+            "",
+            "## Requests, by the names of `legacy_metrics`",
+            "",
+            *metrics.table(legacy),
+            "",
+            "## Axon itself",
+            "",
+            *metrics.table(metrics.of_axon(names)),
+        ]
+    )
+
+
 PARTS: dict[str, Callable[[], str]] = {
+    "api": _api,
     "commands": _commands,
+    "metrics": _metrics,
     "reasons": _reasons,
     "settings": settings.markdown,
 }

@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 
 from axon import settings
-from scripts import docs
+from axon.api import openapi
+from axon.cli.parser import for_verb
+from axon.cli.verbs import VERBS
+from scripts import docs, metrics
 
 ROOT = docs.ROOT
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -43,10 +46,50 @@ def test_every_setting_is_documented() -> None:
 
 
 def test_every_reason_is_documented() -> None:
-    """Each counter of the kernel's list stands on its page, with a sentence."""
+    """Each counter of the kernel's list stands on its page, by the label that /metrics gives it."""
     page = _page("reasons.md")
-    for reason in docs.reasons():
-        assert f"| `{reason.name.lower()}` | {reason.text} |" in page
+    names = [reason.name.lower() for reason in docs.reasons()]
+    shown = 0
+    for family in metrics.of_axon(names):
+        if family.name in {
+            "axon_lost",
+            "axon_connections",
+            "axon_events",
+            "axon_flow_records_dropped",
+        }:
+            section = page.split(f"`{metrics.sample_name(family)}{{", 1)[1].split("\n## ", 1)[0]
+            for labels in family.labels:
+                assert f"| `{labels.pairs[0][1]}` |" in section, family.name
+                shown += 1
+    assert shown == len(names)
+
+
+def test_every_metric_is_documented() -> None:
+    """Each family that the exporter can write stands on its page by the name that a query uses."""
+    page = _page("metrics.md")
+    usual, legacy = metrics.of_requests()
+    for family in (*usual, *legacy, *metrics.of_axon(["lost_gap"])):
+        assert f"| `{metrics.sample_name(family)}` |" in page
+        assert family.help in page
+
+
+def test_every_verb_and_flag_is_documented() -> None:
+    """Each verb has a section, and each of its options stands in it or on the settings' page."""
+    sections = _page("commands.md").split("\n## ")
+    of_settings = _page("settings.md")
+    for verb in VERBS:
+        (section,) = [part for part in sections if part.startswith(f"axon {verb}\n")]
+        usage = for_verb(verb).format_help()
+        for flag in set(re.findall(r"^ +(?:-\w, )?(--[a-z-]+)", usage, re.MULTILINE)) - {"--help"}:
+            assert f"`{flag}" in section or f"`{flag}`" in of_settings, f"axon {verb} {flag}"
+
+
+def test_every_api_endpoint_is_documented() -> None:
+    """Each path of the OpenAPI document stands on the API's page."""
+    page = _page("api.md")
+    for path, operations in openapi.build()["paths"].items():
+        for method in operations:
+            assert f"`{method.upper()} {path}`" in page
 
 
 def test_every_make_verb_has_a_sentence() -> None:
