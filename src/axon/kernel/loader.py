@@ -10,7 +10,7 @@ from axon.kernel import features, links, pins, setup, system, upgrade
 from axon.kernel.carry import carry
 from axon.kernel.lock import Lock, lock_pins
 from axon.kernel.maps import Map
-from axon.kernel.object import RODATA, BpfObject, packaged
+from axon.kernel.object import BpfObject, packaged
 from axon.kernel.pins import Pins
 from axon.kernel.plane import Kernel
 from axon.kernel.sizing import configure
@@ -74,9 +74,8 @@ def _attach(
         programs = {name: obj.program(name) for name in obj.programs}
         if plan.made:
             _fill(obj, plan, before, maps)
-        constants = obj.map(RODATA)
         if plan.changes:
-            pins.pin_maps({**maps, upgrade.CONSTANTS: constants}, pinned.next)
+            pins.pin_maps(maps, pinned.next)
             undo.callback(pins.remove, pinned.next)
         hooks = {name: (programs[name], p.attach_type) for name, p in obj.programs.items()}
         attached = links.switch(hooks, cgroup, pinned.links, undo)
@@ -84,8 +83,6 @@ def _attach(
         abi = obj.abi
     if plan.changes:
         pinned.advance()
-    else:
-        pins.replace(constants.fd, pinned.maps / upgrade.CONSTANTS)
     _settle(abi, pinned, maps)
     return Kernel(
         abi=abi,

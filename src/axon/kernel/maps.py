@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 
 from axon.kernel import bpf
-from axon.kernel.btf import Btf
 from axon.kernel.libbpf import check, lib
 
 Array = npt.NDArray[Any]
@@ -197,18 +196,3 @@ _PER_CPU = {bpf.MAP_PERCPU_HASH, bpf.MAP_PERCPU_ARRAY, bpf.MAP_LRU_PERCPU_HASH}
 
 def _plain(size: int) -> np.dtype[Any]:
     return np.dtype(f"u{size}" if size in {4, 8} else f"V{size}")
-
-
-def kernel_dtypes(fd: bpf.Fd) -> tuple[np.dtype[Any] | None, np.dtype[Any] | None]:
-    """Return the key's and the value's dtype by the BTF that the kernel keeps for a map.
-
-    Either is None where the map was made without it.
-    """
-    info = bpf.map_info(fd)
-    if not info.btf_id:
-        return None, None
-    types = Btf(bpf.btf_bytes(info.btf_id))
-    return (
-        types.dtype(info.btf_key_type_id) if info.btf_key_type_id else None,
-        types.dtype(info.btf_value_type_id) if info.btf_value_type_id else None,
-    )

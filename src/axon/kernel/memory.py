@@ -14,7 +14,7 @@ _HASH_ELEMENT = 48  # struct htab_elem
 _HASH_BUCKET = 16  # struct bucket
 _MAP = 1024  # struct bpf_htab, the largest of those that surround struct bpf_map
 _STORAGE_ELEMENT = 64 + 8  # struct bpf_local_storage_elem up to the value: a cache line, a pointer
-_STORAGE_LIST = 192  # struct bpf_local_storage, once a socket
+STORAGE_LIST = 192  # struct bpf_local_storage, once a socket
 _CACHES = (8, 16, 32, 64, 96, 128, 192, 256)  # kmalloc's size classes; then powers of two
 
 
@@ -39,15 +39,10 @@ def map_bytes(kind: int, key: int, value: int, entries: int, cpus: int) -> int:
             return _MAP + _power(cpus) * _HASH_BUCKET
 
 
-def socket_bytes(value: int) -> int:
-    """Return what one value of socket storage takes, in bytes."""
+def storage_bytes(value: int) -> int:
+    """Return what one value of socket storage takes, in bytes; STORAGE_LIST comes once a socket."""
     size = _STORAGE_ELEMENT + value
     return next((c for c in _CACHES if c >= size), _power(size))
-
-
-def bytes_per_socket(values: list[int]) -> int:
-    """Return the most that one socket's storage takes: one value of each of these sizes."""
-    return _STORAGE_LIST + sum(socket_bytes(value) for value in values)
 
 
 def _up(size: int, step: int) -> int:

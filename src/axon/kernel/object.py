@@ -81,7 +81,7 @@ class BpfObject:
                 btf_custom_path=None if KERNEL_BTF.exists() else os.fsencode(path),
             )
             self._handle = pointer(lib().bpf_object__open_mem(data, len(data), sized(opts)))
-            self._btf = Btf(self._btf_bytes())
+            self.btf = Btf(self._btf_bytes())
         except FileNotFoundError as e:
             raise KernelError(
                 f"The compiled kernel programs are missing at {path}. "
@@ -93,7 +93,7 @@ class BpfObject:
             ) from e
         self.maps = {m.name: m for m in self._each_map()}
         self.programs = {p.name: p for p in self._each_program()}
-        self.abi = Abi(self._btf)
+        self.abi = Abi(self.btf)
 
     def set_entries(self, name: str, entries: int) -> None:
         """Set how many entries a map will have."""
@@ -110,7 +110,7 @@ class BpfObject:
 
     def constants(self) -> Any:
         """Return .rodata, shape (), a field for each constant; writable until load()."""
-        dtype = self._btf.section(RODATA)
+        dtype = self.btf.section(RODATA)
         size = c_size_t()
         start = pointer(lib().bpf_map__initial_value(self.maps[RODATA].handle, ctypes.byref(size)))
         memory = memoryview((ctypes.c_char * size.value).from_address(start)).cast("B")
@@ -139,8 +139,8 @@ class BpfObject:
         key = lib().bpf_map__btf_key_type_id(handle)
         value = lib().bpf_map__btf_value_type_id(handle)
         return (
-            self._btf.dtype(key) if key else None,
-            self._btf.dtype(value) if value else None,
+            self.btf.dtype(key) if key else None,
+            self.btf.dtype(value) if value else None,
         )
 
     def program(self, name: str) -> bpf.Fd:

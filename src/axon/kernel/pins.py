@@ -14,10 +14,14 @@ import os
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from axon.errors import KernelError
 from axon.kernel import bpf
-from axon.kernel.maps import Map, kernel_dtypes
+from axon.kernel.btf import Btf
+from axon.kernel.maps import Map
 from axon.kernel.system import BPFFS, bpffs_of, explain, mount_bpffs
 
 _MAPS, _LINKS, _NEXT, _OLD = "maps", "links", "next", "old"
@@ -96,10 +100,11 @@ def entries(directory: Path) -> list[Path]:
 
 def open_maps(directory: Path) -> dict[str, Map]:
     """Open every map pinned in a directory, with the dtypes that the kernel knows for it."""
+    types: dict[int, Btf] = {}
     found = {}
     for path in entries(directory):
         fd = bpf.obj_get(path)
-        found[path.name] = Map(fd, *kernel_dtypes(fd))
+        found[path.name] = Map(fd, *_dtypes(fd, types))
     return found
 
 
@@ -114,15 +119,6 @@ def pin_maps(maps: Mapping[str, Map], directory: Path) -> None:
         raise explain(e, f"pin the maps in {directory}") from e
 
 
-def replace(fd: bpf.Fd, path: Path) -> None:
-    """Pin something in the place of what is pinned there."""
-    fresh = path.with_name(path.name + "_next")
-    with suppress(FileNotFoundError):
-        fresh.unlink()
-    bpf.obj_pin(fd, fresh)
-    fresh.rename(path)
-
-
 def remove(directory: Path) -> list[str]:
     """Remove a directory of pins; return what was removed, by its path."""
     removed = []
@@ -133,3 +129,15 @@ def remove(directory: Path) -> list[str]:
         directory.rmdir()
         removed.append(os.fspath(directory))
     return removed
+
+
+def _dtypes(fd: bpf.Fd, types: dict[int, Btf]) -> tuple[np.dtype[Any] | None, np.dtype[Any] | None]:
+    """Return the key's and value's dtypes by the BTF that the kernel keeps; None where it has none."""
+    info = bpf.map_info(fd)
+    if not info.btf_id:
+        return None, None
+    if info.btf_id not in types:
+        types[info.btf_id] = Btf(bpf.btf_bytes(info.btf_id))
+    key, value = info.btf_key_type_id, info.btf_value_type_id
+    btf = types[info.btf_id]
+    return btf.dtype(key) if key else None, btf.dtype(value) if value else None

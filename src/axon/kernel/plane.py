@@ -32,11 +32,16 @@ class ProgStat:
 
 @dataclass(frozen=True, slots=True)
 class Footprint:
-    """The most that the data plane takes of the kernel's memory, in bytes."""
+    """The most that the data plane takes of the kernel's memory, in bytes.
+
+    `storages` is what each kind of state takes in every socket that has it: ax_conns in all that
+    carry TCP, the others as they are needed. `socket` is a socket that has them all.
+    """
 
     total: int
     socket: int
     maps: Mapping[str, int] = field(repr=False)
+    storages: Mapping[str, int] = field(repr=False)
 
 
 class Kernel:

@@ -11,8 +11,6 @@ from axon.kernel import bpf
 from axon.kernel.abi import Abi
 from axon.kernel.maps import Map
 
-SLOTS_OF_OTHER = 2
-
 
 def counts(abi: Abi, maps: Mapping[str, Map], generation: int) -> None:
     """Offer every slot, make the two series of "other", give all slots the same generation.
@@ -22,11 +20,11 @@ def counts(abi: Abi, maps: Mapping[str, Map], generation: int) -> None:
     slots = maps["ax_slots"].mapped(0, maps["ax_slots"].entries)
     if generation:
         slots["gen"] = generation
-    roles = abi.enum("ax_role")
-    for slot, role in enumerate((roles["AX_ROLE_SERVER"], roles["AX_ROLE_CLIENT"])):
-        slots["key"]["role"][slot] = role
-        slots["created"][slot] = bpf.monotonic_ns()
-    free = np.arange(SLOTS_OF_OTHER, len(slots), dtype=np.uint32)
+    roles = abi.enum("ax_role").values()
+    for role in roles:  # the slot of "other" has its role's number
+        slots["key"]["role"][role] = role
+        slots["created"][role] = bpf.monotonic_ns()
+    free = np.arange(len(roles), len(slots), dtype=np.uint32)
     if maps["ax_free"].info.type == bpf.MAP_STACK:
         free = free[::-1]
     maps["ax_free"].push(free)

@@ -15,7 +15,7 @@ from axon.kernel.plane import Footprint
 from axon.settings import Settings
 
 _MOST_SHARDS = 64
-_SLOTS_OF_OTHER = 2
+_LEAST_SERIES = 64
 PEERS = {"none": 0, "private": 1, "all": 2}
 
 SERIES_MAPS = ("ax_series", "ax_slots", "ax_free")
@@ -55,8 +55,13 @@ def configure(obj: BpfObject, settings: Settings, needs: Needs) -> tuple[Any, Fo
 def measure(obj: BpfObject, cpus: int) -> Footprint:
     """Return what the maps of an object take at their present sizes."""
     maps = {m.name: _bytes(m, cpus) for m in obj.maps.values()}
-    storages = [m.value_size for m in obj.maps.values() if m.kind == bpf.MAP_SK_STORAGE]
-    return Footprint(sum(maps.values()), memory.bytes_per_socket(storages), maps)
+    storages = {
+        m.name: memory.storage_bytes(m.value_size)
+        for m in obj.maps.values()
+        if m.kind == bpf.MAP_SK_STORAGE
+    }
+    socket = memory.STORAGE_LIST + sum(storages.values())
+    return Footprint(sum(maps.values()), socket, maps, storages)
 
 
 def _bytes(m: MapDef, cpus: int) -> int:
@@ -64,12 +69,11 @@ def _bytes(m: MapDef, cpus: int) -> int:
 
 
 def _too_large(settings: Settings, footprint: Footprint) -> str:
-    least = footprint.total
     series = footprint.maps["ax_cells"] + sum(footprint.maps[name] for name in SERIES_MAPS)
     each = series / settings.max_series
-    fits = int((settings.max_memory - (least - series)) / each)
-    hint = f"lower max_series to {fits}, or " if fits > _SLOTS_OF_OTHER else ""
+    fits = int((settings.max_memory - (footprint.total - series)) / each)
+    hint = f"lower max_series to {fits}, or " if fits >= _LEAST_SERIES else ""
     return (
-        f"{settings.max_series} series take {least / 2**20:.1f} MiB of the kernel's memory, and "
+        f"{settings.max_series} series take {footprint.total / 2**20:.1f} MiB of the kernel's memory, and "
         f"max_memory is {settings.max_memory / 2**20:.1f} MiB: {hint}raise max_memory."
     )

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
+from axon.kernel import bpf
+from axon.kernel.btf import Btf
 from axon.kernel.convert import converted
 from axon.kernel.maps import Map
 from axon.kernel.object import BpfObject, MapDef
 from axon.kernel.sizing import COUNT_MAPS
-
-CONSTANTS = "constants"
-"""Name under which .rodata is pinned: the version of the layouts and the configuration."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +41,13 @@ def plan(obj: BpfObject, before: Mapping[str, Map]) -> Plan:
     names = frozenset(name for name in obj.maps if is_pinned(name))
     known = names & before.keys()
     kept: set[str] = set()
-    same_version = _version(obj.constants()) == pinned_version(before)
-    if same_version and all(_same_shape(obj, name, before[name]) for name in known):
+    if _version(obj.btf) == pinned_version(before) and all(
+        _same_shape(obj, name, before[name]) for name in known
+    ):
         kept = {name for name in known if _same_size(obj.maps[name], before[name])}
         if not kept.issuperset(COUNT_MAPS):
             kept -= set(COUNT_MAPS)
-    return Plan(frozenset(kept), names - kept, frozenset(before) - names - {CONSTANTS})
+    return Plan(frozenset(kept), names - kept, frozenset(before) - names)
 
 
 def is_pinned(name: str) -> bool:
@@ -57,9 +56,9 @@ def is_pinned(name: str) -> bool:
 
 
 def pinned_version(before: Mapping[str, Map]) -> int | None:
-    """Return the version of the layouts that pinned maps have, None if it cannot be read."""
-    constants = before[CONSTANTS].lookup(0) if CONSTANTS in before else None
-    return _version(constants) if constants is not None else None
+    """Return the version of the layouts of pinned maps, None if they do not tell."""
+    ids = [m.info.btf_id for m in before.values() if m.info.btf_id]
+    return _version(Btf(bpf.btf_bytes(ids[0]))) if ids else None
 
 
 def generation(before: Mapping[str, Map]) -> int:
@@ -88,10 +87,11 @@ def copy_routes(before: Mapping[str, Map], maps: Mapping[str, Map]) -> None:
     table.update_many(ids[:room], converted(rows[:room], table.value))
 
 
-def _version(constants: Any) -> int | None:
+def _version(btf: Btf) -> int | None:
+    """Return AX_LAYOUT. BTF has no macros, so struct ax_contract tells it by an array's length."""
     try:
-        return int(constants["ax_abi"]["layout"])
-    except (ValueError, IndexError):  # no such field: a version before it was recorded
+        return int(btf.struct("ax_contract")["layout"].shape[0])
+    except KeyError:
         return None
 
 

@@ -54,27 +54,32 @@ struct {
 const volatile struct ax_config ax_config;
 #endif
 
-/* Types that no map and no function names, so that clang writes them into the BTF. */
-const volatile struct ax_abi {
-	u32 layout;
+/* What the real object describes beside its maps, in the same way. */
+struct ax_contract {
+	u8 layout[LAYOUT];
+	struct ax_flow flow;
 	enum ax_role role;
 	enum ax_method method;
 	enum ax_version version;
 	enum ax_error error;
 	enum ax_kind kind;
 	enum ax_stat stat;
-	enum ax_flow_flag flow_flag;
-	enum ax_filter_field filter_field;
+	enum ax_flow_flag flag;
+	enum ax_filter_field field;
 	enum ax_feature feature;
-	struct ax_flow flow[0];
 #ifdef OLD
-	struct ax_wl_seen wl_seen[0];
-	struct ax_wl wl[0];
-	struct ax_rt_key rt_key[0];
-	struct ax_rt_bits rt_bits[0];
-	struct ax_rt_set rt_set[0];
+	struct ax_wl_seen wl_seen;
+	struct ax_wl wl;
+	struct ax_rt_key rt_key;
+	struct ax_rt_bits rt_bits;
+	struct ax_rt_set rt_set;
 #endif
-} ax_abi = {.layout = LAYOUT};
+};
+
+AX_GLOBAL int ax_contract(const struct ax_contract *all)
+{
+	return !all;
+}
 
 #define BUMP 0
 
