@@ -13,10 +13,10 @@ OBJECT := src/axon/kernel/axon.bpf.o
 BPF_FLAGS := -O2 -g -Wall -Wextra -Werror -target bpf -mcpu=v2 -D__TARGET_ARCH_$(TARGET_ARCH) \
 	-idirafter /usr/include/$(MACHINE)-linux-gnu
 
-.PHONY: help setup build demo test lint bench docs wheel lock clean
+.PHONY: help setup build demo test lint bench docs screenshot wheel lock clean
 
 help: ## list these verbs
-	@awk -F':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## install what is missing (apt and pip), put the command at .venv/bin/axon
 	@scripts/setup test
@@ -50,6 +50,11 @@ bench: ## print every figure the README states, measured on this machine (root)
 docs: ## write the generated pages of docs/ anew
 	@scripts/setup test
 	@$(PY) -m scripts.docs
+
+screenshot: ## take the README's picture of the live table over the sample shop (root)
+	@scripts/setup demo
+	@$(MAKE) --no-print-directory build
+	@$(PY) -m scripts.screenshot
 
 wheel: ## build dist/axon-*.whl, which carries the compiled object, and the sdist
 	@scripts/setup test
