@@ -15,7 +15,7 @@ import numpy as np
 
 from axon.kernel import bpf
 from axon.kernel.abi import Abi
-from axon.kernel.btf import Btf
+from axon.kernel.btf import Btf, BtfError
 from axon.kernel.convert import converted
 from axon.kernel.insn import (
     FP,
@@ -77,8 +77,9 @@ def carry(abi: Abi, old: Mapping[str, Map], new: Mapping[str, Map]) -> int:
     if "ax_cells" in old and new["ax_cells"].info.id != old["ax_cells"].info.id:
         adder = Adder(new["ax_cells"])
         slots = new["ax_slots"].mapped(0, new["ax_slots"].entries)
-        for key, created, cell in _old_series(abi, old):
-            slot = _slot_of(abi, new, slots, key, created)
+        for index, key, created, cell in _old_series(abi, old):
+            reserved = index < len(abi.enum("ax_role"))
+            slot = index if reserved else _slot_of(abi, new, slots, key, created)
             adder.add(slot, cell)
             count += 1
         adder.close()
@@ -87,8 +88,8 @@ def carry(abi: Abi, old: Mapping[str, Map], new: Mapping[str, Map]) -> int:
     return count
 
 
-def _old_series(abi: Abi, old: Mapping[str, Map]) -> Iterator[tuple[Any, int, Any]]:
-    """Yield each old series that counted something: its key, time and cell in today's layout.
+def _old_series(abi: Abi, old: Mapping[str, Map]) -> Iterator[tuple[int, Any, int, Any]]:
+    """Yield each old series that counted something: its slot, and key, time, cell as of today.
 
     The old cells are zeroed when the consumer asks for the next one.
     """
@@ -107,7 +108,7 @@ def _old_series(abi: Abi, old: Mapping[str, Map]) -> Iterator[tuple[Any, int, An
             _accumulate(total, converted(shard, abi.cell))
         keys = converted(here["key"], abi.key)
         for i in np.flatnonzero(total["hist"].any(axis=1)):
-            yield keys[i], int(here["created"][i]), total[i : i + 1]
+            yield first + int(i), keys[i], int(here["created"][i]), total[i : i + 1]
             for shard in shards:
                 shard[i] = np.zeros((), cells.value)
 
@@ -119,16 +120,14 @@ def _accumulate(total: Array, rows: Array) -> None:
 
 def _slot_of(abi: Abi, new: Mapping[str, Map], slots: Array, key: Any, created: int) -> int:
     """Return the slot of a key, taking one for it if need be; "other" when none is left."""
-    reserved = int(key["role"])
-    if not key["cgroup"] and not key["port"]:  # "other" itself
-        return reserved
+    other = int(key["role"])
     for _attempt in range(2):
         ref = new["ax_series"].lookup(key)
         if ref is not None:
             return int(ref["slot"])
         slot = new["ax_free"].pop()
         if slot is None:
-            return reserved
+            return other
         row = slots[int(slot)]
         row["key"], row["created"] = key, created
         ref = np.zeros((), abi.ref)
@@ -138,7 +137,7 @@ def _slot_of(abi: Abi, new: Mapping[str, Map], slots: Array, key: Any, created: 
             return int(slot)
         row["key"], row["created"] = np.zeros((), abi.key), 0
         new["ax_free"].push(slot.reshape(1))
-    return reserved
+    return other
 
 
 def _carry_stats(abi: Abi, old: Map, new: Map) -> None:
@@ -146,18 +145,18 @@ def _carry_stats(abi: Abi, old: Map, new: Map) -> None:
     values = old.lookup(0)
     if values is None:
         return
-    today = abi.enum(_STATS)
-    with suppress(KeyError):
+    today = then = abi.enum(_STATS)
+    with suppress(BtfError, KeyError):
         then = Btf(bpf.btf_bytes(old.info.btf_id)).enum(_STATS)
-        sums = values.sum(axis=0, dtype="u8")
-        added = np.zeros(new.value.shape, "u8")
-        for name, index in then.items():
-            if name in today and index < len(sums):
-                added[today[name]] = sums[index]
-        adder = Adder(new)
-        adder.add(0, added)
-        adder.close()
-        old.update(0, np.zeros_like(values))
+    sums = values.sum(axis=0, dtype="u8")
+    added = np.zeros(new.value.shape, "u8")
+    for name, index in then.items():
+        if name in today and index < len(sums):
+            added[today[name]] = sums[index]
+    adder = Adder(new)
+    adder.add(0, added)
+    adder.close()
+    old.update(0, np.zeros_like(values))
 
 
 def _program(row: bpf.Fd, target: bpf.Fd, words: int) -> bytes:

@@ -22,7 +22,7 @@ State = Literal["ok", "degraded", "missing"]
 _JIT = Path("/proc/sys/net/core/bpf_jit_enable")
 _RELEASE_PROGRAM = "ax_release"
 
-_PRIVILEGES = "privileges"
+_PROGRAMS = 4 << 20  # bytes: more than all programs take beside the maps
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,10 +181,14 @@ def _bpffs(settings: Settings) -> str:
     return str(settings.pin_dir)
 
 
-def _locked_memory(_settings: Settings) -> str:
+def _locked_memory(settings: Settings) -> str:
     soft, _hard = system.raise_memlock()
+    if soft < 0:
+        return "unlimited"
+    if soft > settings.max_memory + _PROGRAMS:
+        return f"limit of {soft >> 20} MiB"
     try:
-        probes.large_map(soft if soft >= 0 else 1 << 20)
+        probes.large_map(soft)
     except OSError as e:
         if e.errno != errno.EPERM:
             raise
@@ -192,7 +196,7 @@ def _locked_memory(_settings: Settings) -> str:
             f"This kernel counts maps as locked memory, and the limit is {soft >> 10} KiB: raise "
             "it by `ulimit -l unlimited`, or LimitMEMLOCK=infinity in the systemd unit."
         ) from e
-    return "unlimited" if soft < 0 else f"limit of {soft >> 10} KiB, which maps do not count for"
+    return f"limit of {soft >> 10} KiB, which maps do not count for"
 
 
 def _kernel_btf(_settings: Settings) -> str:

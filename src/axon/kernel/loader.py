@@ -31,10 +31,10 @@ def attach(settings: Settings, *, object_path: Path | None = None) -> Kernel:
     cgroup = system.cgroup_to_attach(settings.cgroup)
     pinned = Pins(settings.pin_dir)
     with ExitStack() as undo:
-        undo.callback(pinned.tidy)
         pinned.prepare()
         lock = Lock(settings.run_dir, settings.pin_dir)
         undo.callback(lock.release)
+        undo.callback(pinned.tidy)
         try:
             kernel = _attach(settings, object_path or packaged(), cgroup, pinned, lock)
         except OSError as e:

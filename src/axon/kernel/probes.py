@@ -37,7 +37,6 @@ from axon.kernel.maps import Map
 
 _NO_PREALLOC, _MMAPABLE = 1, 1 << 10
 _NAME = "ax_probe"
-_LARGEST = 64 << 20
 _PASS = mov(R0, 1) + leave()
 _OFFSET_SK = 168  # of struct __sk_buff
 
@@ -49,7 +48,7 @@ def hash_map() -> None:
 
 def large_map(size: int) -> None:
     """Create a map that takes more than `size` bytes, to see whether a limit applies."""
-    bpf.map_create(bpf.MAP_ARRAY, _NAME, 4, 4096, min(size, _LARGEST) // 4096 + 16).close()
+    bpf.map_create(bpf.MAP_ARRAY, _NAME, 4, 4096, size // 4096 + 16).close()
 
 
 def attach(cgroup: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -83,8 +84,13 @@ def copy_routes(before: Mapping[str, Map], maps: Mapping[str, Map]) -> None:
         return
     ids, rows = before["ax_routes"].items()
     table = maps["ax_routes"]
-    room = table.entries
-    table.update_many(ids[:room], converted(rows[:room], table.value))
+    for route, row in zip(ids, converted(rows, table.value), strict=True):
+        try:
+            table.update(route, row)
+        except OSError as e:
+            if e.errno != errno.E2BIG:
+                raise
+            break
 
 
 def _version(btf: Btf) -> int | None:
