@@ -160,11 +160,11 @@ class Server:
         limit = int(options.number("limit", 0, 0, 2**53, whole=True))
         rate = options.number("rate", 1000, 0.1, FASTEST)
         wanted = options.filter()
-        stream = self._source.follow(wanted, rate=rate)
+        stream = self._source.follow(wanted, rate=rate, limit=limit)
         try:
             response = web.StreamResponse(headers={"Content-Type": LINES, **SECURITY})
             await response.prepare(request)
-            await _send(request, response, stream, self._source.recent(wanted, last), limit)
+            await _send(request, response, stream, self._source.recent(wanted, last))
             with suppress(ConnectionError):
                 await response.write(encode(stream.finish()) + b"\n")
                 await response.write_eof()
@@ -187,21 +187,15 @@ async def _send(
     response: web.StreamResponse,
     stream: Stream,
     first: list[schema.Flow],
-    limit: int,
 ) -> None:
     """Write the lines of a stream up to its last; return when it ends or nobody reads any more."""
-    sent = 0
     with suppress(ConnectionError):
         await response.write(_lines([schema.Begin(id=stream.id), *first]))
         async for flows in stream:
             if request.transport is None or request.transport.is_closing():
                 return
-            taken = flows[: limit - sent] if limit else flows
-            if taken:
-                await response.write(_lines(taken))
-                sent += len(taken)
-            if limit and sent >= limit:
-                return
+            if flows:
+                await response.write(_lines(flows))
 
 
 def _lines(rows: Sequence[object]) -> bytes:

@@ -24,7 +24,10 @@ class Stream(Protocol):
         ...
 
     def __aiter__(self) -> AsyncIterator[list[schema.Flow]]:
-        """Yield flows as they happen, in batches; an empty one at least once a second."""
+        """Yield flows as they happen, in batches; an empty one at least once a second.
+
+        Ends when the limit is reached, or after `finish`.
+        """
         ...
 
     def finish(self) -> schema.Finish:
@@ -59,8 +62,11 @@ class Source(Protocol):
         """Return up to `last` of the newest flows kept that pass the filter, oldest first."""
         ...
 
-    def follow(self, wanted: FlowFilter, *, rate: float) -> Stream:
-        """Begin a stream of at most `rate` flows a second; raise BusyError if there are too many."""
+    def follow(self, wanted: FlowFilter, *, rate: float, limit: int) -> Stream:
+        """Begin a stream of at most `rate` flows a second, and `limit` in all unless that is 0.
+
+        Raises BusyError if there are too many already.
+        """
         ...
 
     def finish(self, stream: int) -> schema.Finish | None:

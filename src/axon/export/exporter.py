@@ -16,6 +16,7 @@ from axon.export.series import Series
 from axon.snapshot import Snapshot
 
 _GROUPINGS = (
+    "as_endpoint",
     "as_server",
     "as_client",
     "as_edge",
@@ -54,6 +55,11 @@ class Exporter:
         of_row = np.where(empty, len(series), of_row)
         for name, group in self._groups.items():
             group.update(snapshot, of_row, [*map(attrgetter(name), series), None])
+
+    @property
+    def endpoints(self) -> Counters:
+        """The endpoints of the API, as of the last snapshot."""
+        return self._groups["as_endpoint"]
 
     def take_changed(self) -> bool:
         """Return whether `carries` have changed since this was asked the last time."""

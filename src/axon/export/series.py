@@ -61,6 +61,20 @@ class Series:
             )
         )
 
+    @cached_property
+    def as_endpoint(self) -> Labels | None:
+        """What makes an endpoint of the API: status, version and peer are summed away."""
+        return Labels(
+            (
+                ("service", self.service),
+                ("namespace", self.namespace),
+                ("role", self.role),
+                ("method", self.method),
+                ("route", self.route),
+                ("port", str(self.port)),
+            )
+        )
+
     @property
     def as_server(self) -> Labels | None:
         """Labels in the http_server families. The peer is summed away."""

@@ -88,7 +88,7 @@ class Settings:
     max_memory: Annotated[
         Size,
         About(
-            "Bound for the kernel's counters. "
+            "Bound for everything that the programs keep in the kernel. "
             "Each series has a copy for each CPU as far as this allows.",
             low=1 << 20,
             high=64 << 30,

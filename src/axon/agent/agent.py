@@ -1,0 +1,249 @@
+"""The agent: attaches, looks once a second, serves; one process, one thread, one loop."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import AsyncExitStack, suppress
+from typing import Self
+
+import msgspec
+
+from axon.agent import matching
+from axon.agent.observers import Observer, Observers
+from axon.agent.pump import Pump
+from axon.agent.report import Report
+from axon.agent.systemd import notify
+from axon.agent.ticker import Ticker
+from axon.api import schema
+from axon.api.filters import FlowFilter
+from axon.api.server import Server
+from axon.errors import AxonError
+from axon.export import own
+from axon.export.families import Family
+from axon.kernel import attach
+from axon.log import get
+from axon.settings import Settings
+
+_TICK = 1.0
+_LATE = 5.0
+_LINKS_EVERY = 5
+_log = get("agent")
+
+
+class Agent:
+    """Everything that runs between `start` and `stop`. It is the API's source as well.
+
+    `start` raises an AxonError that says what to do when Axon cannot run here.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._closing = AsyncExitStack()
+        self._problem = "The programs are not attached yet."
+        self._looked = 0.0
+        self._ticks = 0
+        self._attached = False
+        self._encoded = b""
+        self.metrics_port: int | None = None
+        """Port that /metrics is served on, None where it is off."""
+        self.api_port: int | None = None
+        """Port that the API is served on by TCP, None where it is off."""
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    async def start(self) -> None:
+        """Attach and begin to serve. On failure nothing is left behind."""
+        try:
+            await self._start()
+        except BaseException:
+            await self._closing.aclose()
+            raise
+
+    async def stop(self) -> None:
+        """Stop serving; detach, or leave everything counting if the setting `keep` says so."""
+        notify("STOPPING=1")
+        await self._closing.aclose()
+
+    async def _start(self) -> None:
+        settings = self._settings
+        kernel = self._kernel = attach(settings)
+        self._closing.callback(self._let_go)
+        _log.info(
+            "attached",
+            pin_dir=settings.pin_dir,
+            series=kernel.max_series,
+            kernel_bytes=kernel.bytes_total,
+            bytes_per_socket=kernel.bytes_per_socket,
+        )
+        self._steer()
+        self._ticker = Ticker(settings, kernel)
+        self._report = Report(settings, kernel, self._ticker)
+        self._pump = Pump(kernel.ring(), kernel.ctl, self._take)
+        self._observers = Observers(
+            kernel.filters,
+            kernel.ctl,
+            drain=self._pump.read,
+            start=self._pump.start,
+            stop=self._pump.stop,
+        )
+        self._tick()
+        ticking = asyncio.create_task(self._ticking())
+        self._closing.push_async_callback(_cancelled, ticking)
+        await self._serve()
+        # First of all at the end: streams are to write their last line.
+        self._closing.callback(self._observers.finish_all)
+        notify("READY=1")
+
+    async def _serve(self) -> None:
+        settings = self._settings
+        server = Server(self)
+        self._closing.push_async_callback(server.close)
+        if settings.metrics_listen:
+            self.metrics_port = await server.serve_metrics(settings.metrics_listen)
+        if settings.api_listen:
+            self.api_port = await server.serve_tcp(settings.api_listen)
+        await server.serve_socket(settings.socket)
+        _log.info("serving", socket=settings.socket, metrics=self.metrics_port, api=self.api_port)
+
+    def _steer(self) -> None:
+        """Set what the programs take from user space while they run."""
+        ctl, settings = self._kernel.ctl, self._settings
+        ctl["slow_ns"] = round(settings.slow_ms * 1e6)
+        ctl["flow_interval"] = _interval(settings.flow_rate)
+        ctl["error_interval"] = _interval(settings.error_rate)
+
+    def _let_go(self) -> None:
+        keep = self._settings.keep
+        self._kernel.close(detach=not keep)
+        _log.info("left counting" if keep else "detached", pin_dir=self._settings.pin_dir)
+
+    # --- once a second -------------------------------------------------------------------------------
+
+    async def _ticking(self) -> None:
+        loop = asyncio.get_running_loop()
+        due = loop.time() + _TICK
+        while True:
+            await asyncio.sleep(max(0.0, due - loop.time()))
+            # What was missed while the machine stood still is not made up for.
+            due = max(due + _TICK, loop.time() + _TICK / 2)
+            self._tick()
+
+    def _tick(self) -> None:
+        began = time.perf_counter()
+        try:
+            self._pump.read()
+            self._ticker.look()
+            problem = self._check()
+        except (OSError, AxonError) as error:
+            problem = f"The kernel's tables cannot be read: {error}"
+        if problem and problem != self._problem:
+            _log.error("unhealthy", problem=problem)
+        elif not problem:
+            self._looked = time.monotonic()
+            notify("WATCHDOG=1")
+        self._problem = problem
+        self._ticks += 1
+        self._encoded = b""
+        self._report.tick_seconds = time.perf_counter() - began
+
+    def _check(self) -> str:
+        if self._ticks % _LINKS_EVERY == 0:
+            self._attached = self._kernel.links_alive()
+        return "" if self._attached else "A program is not attached any more; restart the agent."
+
+    def _take(self, flows: matching.Flows) -> None:
+        self._ticker.take(flows)
+        self._observers.dispatch(flows)
+
+    # --- what the API asks ---------------------------------------------------------------------------
+
+    def snapshot(self) -> bytes:
+        """Return the last look as JSON, encoded once a tick; empty before the first."""
+        if not self._encoded and self._ticker.snapshot is not None:
+            self._encoded = msgspec.json.encode(self.shown())
+        return self._encoded
+
+    def shown(self) -> schema.Snapshot:
+        """Return the last look. Raises AxonError before the first."""
+        if self._ticker.snapshot is None:
+            raise AxonError("The agent has not looked yet; ask again in a second.")
+        return self._report.snapshot(self._ticker.snapshot)
+
+    def status(self) -> schema.Status:
+        """Return the state of the agent and its programs."""
+        return self._report.status(self._ticker.snapshot, self.health())
+
+    def config(self) -> schema.Config:
+        """Return the settings in force."""
+        return self._report.config()
+
+    def health(self) -> schema.Health:
+        """Return whether the last look succeeded, and was not long ago."""
+        problem = self._problem
+        if not problem and time.monotonic() - self._looked > _LATE:
+            problem = "The agent has not looked for some seconds: this machine is overloaded."
+        return schema.Health(ok=not problem, problem=problem)
+
+    def ready(self) -> schema.Health:
+        """Return whether the programs are attached and have been read once."""
+        ready = self._looked > 0
+        return schema.Health(ok=ready, problem="" if ready else self._problem)
+
+    def recent(self, wanted: FlowFilter, last: int) -> list[schema.Flow]:
+        """Return up to `last` of the newest flows kept that pass the filter, oldest first."""
+        if not last:
+            return []
+        self._pump.read()
+        abi = self._kernel.abi
+        ticker = self._ticker
+        # A service is tested for by name, which needs more records than are wanted in the end.
+        many = last if not wanted.service else self._settings.flows_kept
+        records = ticker.store.newest(many, lambda flows: matching.passes(abi, wanted, flows))
+        return self._of_service(wanted, ticker.reader.read(records))[-last:]
+
+    def follow(self, wanted: FlowFilter, *, rate: float, limit: int) -> Observer:
+        """Begin a stream of at most `rate` flows a second, and `limit` in all unless that is 0."""
+        ticker = self._ticker
+        cgroups = ticker.cgroups_of(wanted.service) if wanted.service else ()
+        record = matching.compile_filter(self._kernel.abi, wanted, cgroups)
+
+        def read(records: matching.Flows) -> list[schema.Flow]:
+            return self._of_service(wanted, ticker.reader.read(records))
+
+        return self._observers.open(record, rate=rate, limit=limit, read=read)
+
+    def finish(self, stream: int) -> schema.Finish | None:
+        """End a stream by its id; None if there is none."""
+        return self._observers.finish(stream)
+
+    def families(self) -> list[Family]:
+        """Return all metrics as of the last tick."""
+        snapshot = self._ticker.snapshot
+        if snapshot is None:
+            return []
+        vitals = self._report.vitals(snapshot, healthy=self.health().ok)
+        return [*self._ticker.exporter.families(), *own.families(vitals)]
+
+    @staticmethod
+    def _of_service(wanted: FlowFilter, flows: list[schema.Flow]) -> list[schema.Flow]:
+        if not wanted.service:
+            return flows
+        turned = "service" in wanted.negate
+        return [flow for flow in flows if (flow.service == wanted.service) != turned]
+
+
+def _interval(rate: float) -> int:
+    """Return the ns between records at a rate; 0 means none to the programs."""
+    return round(1e9 / rate) if rate else 0
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task

@@ -1,0 +1,72 @@
+"""From kernel keys to names: who serves or calls, by which route, whom."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from axon.agent.flows import Who, error_names, version_names
+from axon.agent.matching import method_names
+from axon.export.series import Series
+from axon.kernel import Abi
+from axon.snapshot import Grouping, Snapshot
+from axon.snapshot.sparse import Rows
+
+
+class Names:
+    """Series by their names.
+
+    `who(key, pid)` and `peer(key)` name the ends of an ax_key, `route(id)` its route.
+    """
+
+    def __init__(
+        self,
+        abi: Abi,
+        route: Callable[[int], str],
+        who: Callable[[Any, int], Who],
+        peer: Callable[[Any], str],
+    ) -> None:
+        self._route = route
+        self._who = who
+        self._peer = peer
+        self._methods = method_names(abi)
+        self._versions = version_names(abi)
+        self._errors = error_names(abi)
+        self._server = abi.enum("ax_role")["AX_ROLE_SERVER"]
+        self._grouping = Grouping(self._name)
+
+    @property
+    def series(self) -> list[Series]:
+        """Every distinct series."""
+        return self._grouping.labels
+
+    def of(self, snapshot: Snapshot) -> Rows:
+        """Return (n,) the index in `series` of each row.
+
+        The same array is returned for as long as neither rows nor names change.
+        """
+        return self._grouping.of(snapshot)
+
+    def forget_peers(self, outdated: set[str]) -> None:
+        """Ask anew for series whose peer has one of these names."""
+        if outdated and any(one.peer in outdated for one in self.series):
+            self._grouping.forget(lambda one: one.peer in outdated)
+
+    def forget(self, stale: Callable[[Series], bool]) -> None:
+        """Ask anew for the names of stale series."""
+        self._grouping.forget(stale)
+
+    def _name(self, key: Any, pid: int) -> Series:
+        who = self._who(key, pid)
+        return Series(
+            role="server" if key["role"] == self._server else "client",
+            service=who.service,
+            namespace=who.namespace,
+            method=self._methods.get(int(key["method"]), "_OTHER"),
+            route=self._route(int(key["route"])),
+            port=int(key["port"]),
+            status=int(key["status"]),
+            error=self._errors.get(int(key["error"])) or "",
+            version=self._versions[int(key["version"])],
+            peer=self._peer(key),
+        )

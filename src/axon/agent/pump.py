@@ -1,0 +1,71 @@
+"""Reads the ring buffer: with the tick while nobody watches, promptly while somebody does.
+
+A host without observers costs one read a second. With observers, the programs wake the reader only
+when the ring was found empty; as long as records come, it is read at short intervals instead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from numpy.typing import NDArray
+
+from axon.agent.matching import Flows
+from axon.kernel import FlowRing
+
+_BUSY = 0.025
+_QUIET = 1.0
+
+
+class Pump:
+    """Takes records out of the ring and hands them to `take`. `ctl` (1,) is the kernel's ax_ctl."""
+
+    def __init__(self, ring: FlowRing, ctl: NDArray[Any], take: Callable[[Flows], None]) -> None:
+        self._ring = ring
+        self._ctl = ctl
+        self._take = take
+        self._watching: asyncio.Task[None] | None = None
+
+    def read(self) -> int:
+        """Take what is there; return how many records."""
+        records = self._ring.read()
+        if len(records):
+            self._take(records)
+        return len(records)
+
+    def start(self) -> None:
+        """Begin to read promptly."""
+        self.stop()
+        self._watching = asyncio.create_task(self._watch())
+
+    def stop(self) -> None:
+        """Leave reading to the tick again."""
+        if self._watching is not None:
+            self._watching.cancel()
+            self._watching = None
+
+    async def _watch(self) -> None:
+        try:
+            while True:
+                if self.read():
+                    await asyncio.sleep(_BUSY)
+                    continue
+                self._ctl["wake"] = 1
+                # A record may have come before the programs knew that they should wake us.
+                if not self.read():
+                    await self._readable()
+                self._ctl["wake"] = 0
+        finally:
+            self._ctl["wake"] = 0
+
+    async def _readable(self) -> None:
+        loop, woken = asyncio.get_running_loop(), asyncio.Event()
+        loop.add_reader(self._ring.fd, woken.set)
+        try:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(woken.wait(), _QUIET)
+        finally:
+            loop.remove_reader(self._ring.fd)

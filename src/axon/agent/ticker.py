@@ -1,0 +1,107 @@
+"""What happens once a second: look, learn routes and ends, name, group."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from axon.agent.carries import Carries
+from axon.agent.endpoints import Rows
+from axon.agent.ends import Ends
+from axon.agent.flows import Reader, Store, Who, command
+from axon.agent.matching import Flows
+from axon.agent.names import Names
+from axon.export.exporter import Exporter
+from axon.export.series import Series
+from axon.kernel import Kernel
+from axon.routes import RouteManager, read_patterns
+from axon.settings import Settings
+from axon.snapshot import Collector, Snapshot
+
+LEDGER = "retired.json"
+
+
+class Ticker:
+    """Everything between the kernel's maps and what is shown of them."""
+
+    def __init__(self, settings: Settings, kernel: Kernel) -> None:
+        """Raises SettingsError when the file of routes cannot be used."""
+        self._collector = Collector(
+            kernel,
+            ledger=settings.run_dir / LEDGER,
+            window_seconds=settings.window_seconds,
+            idle_seconds=settings.idle_seconds,
+        )
+        self._routes = RouteManager(
+            kernel,
+            read_patterns(settings.routes) if settings.routes else (),
+            learn=settings.learn_routes,
+            max_routes=settings.max_routes,
+        )
+        self._ends = Ends(kernel.abi, self._who_wrote, clients="client" in settings.roles)
+        self._names = Names(kernel.abi, self._routes.text, self._who, self._ends.peer)
+        self._carries = Carries(settings.run_dir, int(kernel.ctl["secret"][0]))
+        self._generation = np.zeros(0, np.int64)
+        self.store = Store(kernel.abi.flow, settings.flows_kept)
+        self.reader = Reader(kernel.abi, self._who_wrote, self._routes.text)
+        self.exporter = Exporter(legacy=settings.legacy_metrics)
+        self._carries.restore(self.exporter)
+        self.snapshot: Snapshot | None = None
+        """The last look; None before the first."""
+        self.rows: Rows = np.zeros(0, np.intp)
+        """(n,) the index in `series` of each row of the snapshot."""
+
+    @property
+    def series(self) -> list[Series]:
+        """Every distinct series by its names."""
+        return self._names.series
+
+    @property
+    def problems(self) -> list[str]:
+        """What does not work as it should, and what to do about it."""
+        found = (self._collector.problem, self._routes.problem, self._carries.problem)
+        return [problem for problem in found if problem]
+
+    def look(self) -> Snapshot:
+        """Take one look. Raises OSError or KernelError when the maps cannot be read."""
+        snapshot = self._collector.tick()
+        self._routes.update(snapshot.keys, snapshot.keys[self._new(snapshot)])
+        superseded = self._routes.superseded(snapshot.keys)
+        if superseded.any():
+            self._collector.hurry(snapshot.slots[superseded])
+        self.rows = self._names.of(snapshot)
+        self.exporter.update(snapshot, self.rows, self.series)
+        self.snapshot = snapshot
+        self._carries.keep(self.exporter)
+        return snapshot
+
+    def take(self, flows: Flows) -> None:
+        """Take in flow records."""
+        self.store.add(flows)
+        self._names.forget_peers(self._ends.learn(flows))
+
+    def cgroups_of(self, service: str) -> set[int]:
+        """Return the cgroups in which a service has been seen."""
+        if self.snapshot is None:
+            return set()
+        mine = np.array([one.service == service for one in self.series], np.bool_)
+        return set(self.snapshot.keys["cgroup"][mine[self.rows]].tolist())
+
+    def _new(self, snapshot: Snapshot) -> NDArray[np.bool_]:
+        """Return (n,) which rows were not there at the last look."""
+        more = int(snapshot.slots.max(initial=-1)) + 1 - len(self._generation)
+        if more > 0:
+            self._generation = np.append(self._generation, np.full(more, -1))
+        new: NDArray[np.bool_] = self._generation[snapshot.slots] != snapshot.gens
+        self._generation[snapshot.slots] = snapshot.gens
+        return new
+
+    def _who(self, key: Any, pid: int) -> Who:
+        """Return the local service of a series."""
+        return Who(command(key["comm"].tobytes()) or "other", "")
+
+    def _who_wrote(self, flow: Any) -> Who:
+        """Return the local service of a flow record."""
+        return self._who(flow, int(flow["pid"]))
