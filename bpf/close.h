@@ -18,9 +18,9 @@ static __always_inline void ax_settle_dead(struct ax_work *w, u32 lvl, struct bp
 
 	if (!ctl)
 		return;
-	if (c->flags & AX_C_RESET)
+	if ((c->seen[0] | c->seen[1]) & AX_SEEN_RESET)
 		error = AX_ERROR_RESET;
-	else if (c->flags & (AX_C_REQ_FIN | AX_C_RESP_FIN))
+	else if ((c->seen[0] | c->seen[1]) & AX_SEEN_FIN)
 		error = AX_ERROR_NO_RESPONSE;
 	w->now = 0;
 	now = ax_now(w);
@@ -101,18 +101,18 @@ AX_GLOBAL int ax_settle_sock(struct bpf_sock *sk, u32 lvl)
 	return 0;
 }
 
-/* The last descriptor is closed. What is still to be sent will be: only a socket that is dead already is settled
- * here, and that is one older than the programs, whose changes of state nobody tells us. */
+/* The last descriptor is closed. Sockets older than the programs do not tell us of their end otherwise. What a server
+ * has still to send it will send, so it is settled only if it is dead; a client will not read an answer any more. */
 static __always_inline void ax_released(struct bpf_sock *sk)
 {
 	struct ax_conn *c;
 	struct ax_work *w;
 	u32 lvl;
 
-	if (sk->protocol != AX_IPPROTO_TCP || sk->state != AX_TCP_CLOSE)
+	if (sk->protocol != AX_IPPROTO_TCP)
 		return;
 	c = bpf_sk_storage_get(&ax_conns, sk, 0, 0);
-	if (!c || c->kind != AX_KIND_HTTP || c->req.n == c->resp.n)
+	if (!c || (sk->state != AX_TCP_CLOSE && !(c->role == AX_ROLE_CLIENT && (c->flags & AX_C_LOOSE))) || c->kind != AX_KIND_HTTP || c->req.n == c->resp.n)
 		return;
 	w = ax_claim((u64)(long)sk, &lvl);
 	if (!w)

@@ -159,7 +159,7 @@ AX_GLOBAL int ax_keep_early(struct __sk_buff *skb, u32 lvl)
 			return -1;
 		}
 	}
-	c->flags |= AX_C_OOO;
+	c->seen[0] |= AX_SEEN_EARLY;
 	/* join it to a run that it touches */
 #pragma clang loop unroll(disable)
 	for (int i = 0; i < AX_RUNS; i++) {
@@ -291,7 +291,7 @@ AX_GLOBAL int ax_drain_choose(struct __sk_buff *skb, u32 lvl)
 		}
 	}
 	if (!found && !left) {
-		c->flags &= ~AX_C_OOO;
+		c->seen[0] &= ~AX_SEEN_EARLY;
 		bpf_sk_storage_delete(&ax_ooo, sk);
 	}
 	return found;

@@ -134,7 +134,7 @@ AX_GLOBAL int ax_adopt(struct __sk_buff *skb, u32 lvl, u32 len)
 	dir = w->dir;
 	w->dir = 0;
 	w->resp = 0;
-	w->kind = c->kind;
+	w->kind = w->was = c->kind;
 	w->loose = 0;
 	ax_dir_out(c, &w->d, 0);
 	w->run_seq = w->drain_seq;
@@ -244,6 +244,17 @@ AX_GLOBAL int ax_settle(struct __sk_buff *skb, u32 lvl)
 	return 0;
 }
 
+static __always_inline void ax_load_state(struct ax_conn *c, struct ax_work *w, u32 seq)
+{
+	w->resp = w->dir ^ c->role;
+	w->kind = w->was = c->kind;
+	w->loose = !!(c->flags & AX_C_LOOSE);
+	w->status = c->status;
+	ax_dir_out(c, &w->d, w->resp);
+	if (w->d.h.flags & AX_D_ANY)
+		w->d.h.nxt = seq;
+}
+
 /* The long way. */
 AX_GLOBAL int ax_parse(struct __sk_buff *skb, u32 lvl)
 {
@@ -273,27 +284,27 @@ AX_GLOBAL int ax_parse(struct __sk_buff *skb, u32 lvl)
 		if (!c || c->kind >= AX_KIND_CLOSED)
 			return 0;
 	}
-	if (!w->dir && (w->tcp_flags & AX_TCP_RST))
-		c->flags |= AX_C_RESET;
+	if (w->tcp_flags & AX_TCP_RST)
+		c->seen[w->dir & 1] |= AX_SEEN_RESET;
 	if (c->kind == AX_KIND_SYNC || (c->kind == AX_KIND_NEW && !c->req.n && !c->reqr.carry && !c->req.phase &&
 					(c->req.nxt == seq || w->dir != c->role))) {
 		if (!len || !ax_recognise(skb, lvl))
 			return 0;
 	}
 	ax_count(AX_INFO_PARSED);
-	w->resp = w->dir ^ c->role;
-	w->kind = c->kind;
-	w->loose = !!(c->flags & AX_C_LOOSE);
-	w->status = c->status;
-	ax_dir_out(c, &w->d, w->resp);
-	if (w->d.h.flags & AX_D_ANY)
-		w->d.h.nxt = seq;
+	ax_load_state(c, w, seq);
 	r = AX_O_READ;
 	if (len && seq != w->d.h.nxt)
 		r = ax_arrange(skb, lvl);
 	if (r == AX_O_LOST) {
+		/* perhaps this packet is the next request already */
 		ax_lose(c, AX_LOST_GAP);
-		return 0;
+		w->pos = 0;
+		if (!ax_recognise(skb, lvl))
+			return 0;
+		ax_load_state(c, w, seq);
+		w->d.h.nxt = seq;
+		r = AX_O_READ;
 	}
 	if (r == AX_O_READ && len) {
 		if (!w->dir && w->d.h.phase != AX_PH_BODY && w->d.h.phase != AX_PH_CLOSE && !w->pos) {
@@ -306,11 +317,11 @@ AX_GLOBAL int ax_parse(struct __sk_buff *skb, u32 lvl)
 		}
 		ax_read(skb, lvl);
 		w->d.h.nxt = end_seq;
-		if (c->flags & AX_C_OOO)
+		if (c->seen[0] & AX_SEEN_EARLY)
 			ax_drain(skb, lvl, w);
 	}
 	if ((w->tcp_flags & AX_TCP_FIN) && end_seq == w->d.h.nxt && w->kind == AX_KIND_HTTP) {
-		c->flags |= w->resp ? AX_C_RESP_FIN : AX_C_REQ_FIN;
+		c->seen[w->dir & 1] |= AX_SEEN_FIN;
 		if (w->resp)
 			ax_settle(skb, lvl);
 	}
@@ -327,13 +338,12 @@ AX_GLOBAL int ax_parse(struct __sk_buff *skb, u32 lvl)
 		}
 	}
 	ax_dir_in(c, &w->d, w->resp, !w->dir);
-	if (w->kind == AX_KIND_SYNC) {
-		if (c->kind == AX_KIND_HTTP)
-			ax_lose(c, AX_LOST_GAP);
-		c->kind = AX_KIND_SYNC;
-	} else {
+	if (w->kind == w->was)	/* the other direction may have changed it meanwhile */
+		return 0;
+	if (w->kind == AX_KIND_SYNC && w->was == AX_KIND_HTTP)
+		ax_lose(c, AX_LOST_GAP);
+	else
 		c->kind = w->kind;
-	}
 	return 0;
 }
 
@@ -469,14 +479,14 @@ static __always_inline int ax_short(struct __sk_buff *skb, u32 lvl, struct ax_wo
 	if (h->nxt != seq)
 		return 0;
 	if (h->phase == AX_PH_BODY) {
-		if (len >= r->left || (c->flags & AX_C_OOO))
+		if (len >= r->left || (c->seen[0] & AX_SEEN_EARLY))
 			return 0;
 		r->left -= len;
 		r->body += len;
 		h->nxt = seq + len;
 		return 1;
 	}
-	if (h->phase != AX_PH_START || h->flags || !h->memo_len || (c->flags & AX_C_OOO))
+	if (h->phase != AX_PH_START || h->flags || !h->memo_len || (c->seen[0] & AX_SEEN_EARLY))
 		return 0;
 	ctl = ax_control();
 	if (!ctl)

@@ -93,12 +93,15 @@ struct ax_queued {
 };
 
 enum ax_conn_flag {
-	AX_C_OOO = 1,		/* ax_ooo holds something */
-	AX_C_RESET = 2,		/* a RST was seen */
-	AX_C_REQ_FIN = 4,	/* the requests' direction was closed */
-	AX_C_RESP_FIN = 8,
-	AX_C_LOOSE = 16,	/* found in mid-stream: data that is not a response's start is passed over */
-	AX_C_DIR = 32,		/* while waiting for a request: direction of the last data */
+	AX_C_LOOSE = 1,		/* found in mid-stream: data that is not a response's start is passed over */
+	AX_C_DIR = 2,		/* while waiting for a request: direction of the last data */
+};
+
+/* What a direction of packets (not of messages) has seen. One writer each. */
+enum ax_seen {
+	AX_SEEN_EARLY = 1,	/* ax_ooo holds something */
+	AX_SEEN_RESET = 2,
+	AX_SEEN_FIN = 4,
 };
 
 /*
@@ -116,7 +119,8 @@ struct ax_conn {
 	u16 status;		/* of the response that is under way */
 	u64 memo_left;		/* Content-Length of the response that the memo stands for */
 	u16 memo_status;	/* its status */
-	u16 pad[3];
+	u8 seen[2];		/* enum ax_seen; arriving, leaving */
+	u8 pad[4];
 
 	u8 kind;		/* enum ax_kind */
 	u8 role;
@@ -234,12 +238,12 @@ struct ax_work {
 	u32 run_len;
 	u8 dir;			/* 0 ingress, 1 egress */
 	u8 resp;		/* 1: this direction carries responses */
-	u8 kind;		/* the connection's, to be written back */
+	u8 kind;		/* the connection's, to be written back if it is not `was` */
+	u8 was;
 	u8 from_chunk;		/* the bytes come from `chunk`, not from the packet */
 	u8 loose;		/* see AX_C_LOOSE */
 	u8 tcp_flags;
 	u8 cut;			/* the line found goes on behind the window */
-	u8 pad;
 	u16 status;		/* of the response that is under way */
 	u64 next_flow;		/* earliest time of the next background flow record on this CPU */
 	u64 next_error;
