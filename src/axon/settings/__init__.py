@@ -1,7 +1,7 @@
 """Settings: one typed table, read from a TOML file, the environment and flags by the same names."""
 
 from axon.settings.kinds import Listen, Size, show
-from axon.settings.show import (
+from axon.settings.present import (
     Effective,
     add_flags,
     bounds_of,

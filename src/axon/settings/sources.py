@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from axon.errors import SettingsError
-from axon.settings.show import bounds_of
+from axon.settings.present import bounds_of
 from axon.settings.table import Setting, Settings, table
 
 DEFAULT_FILE = Path("/etc/axon/axon.toml")
