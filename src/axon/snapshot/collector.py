@@ -84,18 +84,18 @@ class Collector:
         now = self._clock()
         used = self._kernel.used_slots()
         self._table.reserve(used)
-        moved = self._follow(used, now)
+        came, went = self._follow(used, now)
         window = self._ring.push(self._read(used, now))
         freed = self._retirer.finish(self._table, now)
         if len(freed):
             self._table.drop(freed)
             window = self._ring.forget(freed)
         left = self._retirer.start(self._table, now)
-        self._last = self._snapshot(now, window, moved=moved or len(left) > 0)
+        self._last = self._snapshot(now, window, came, same=not (went or len(left) or len(came)))
         return self._last
 
-    def _follow(self, used: int, now: int) -> bool:
-        """Take in series that have begun; return whether rows came or went."""
+    def _follow(self, used: int, now: int) -> tuple[Rows, bool]:
+        """Take in series that have begun; return them, and whether others are no more."""
         table, entries = self._table, self._kernel.slots(used)
         created, live, known = entries["created"].copy(), table.live[:used], table.slot[:used]
         # Only this agent takes slots back, but a program gives one back at once if another CPU has
@@ -108,7 +108,7 @@ class Collector:
         written = (created != 0) & (created.astype(np.int64) <= now - _WRITTEN_NS)
         new = np.flatnonzero(written & ~live)
         table.admit(new, entries[new], now)
-        return bool(len(lost) or len(new))
+        return new, len(lost) > 0
 
     def _read(self, used: int, now: int) -> Change:
         """Read what has changed since the last look into the table; return the differences."""
@@ -172,9 +172,9 @@ class Collector:
         small = grown.astype(np.min_scalar_type(grown.max(initial=0)))
         return Change(self._last.t_ns, now, slots, counts, sums, keys, small)
 
-    def _snapshot(self, now: int, window: Window, *, moved: bool) -> Snapshot:
+    def _snapshot(self, now: int, window: Window, came: Rows, *, same: bool) -> Snapshot:
         table, last = self._table, self._last
-        if last is None or moved:
+        if last is None or not same:
             slots = np.flatnonzero(table.live & ~table.leaving)
             entries = table.slot[slots]
             epoch = 1 if last is None else last.epoch + 1
@@ -196,6 +196,7 @@ class Collector:
             keys=keys,
             created=created,
             pids=pids,
+            fresh=np.searchsorted(slots, came),
             count=table.count[slots],
             sums=table.sums[slots],
             retired=self._retired(),

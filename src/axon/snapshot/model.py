@@ -24,6 +24,8 @@ class Snapshot:
     `slots`, `gens`, `keys`, `created` and `pids`. `count` (n,) are requests, `sums` (n, words) the
     scalar part of the cells.
 
+    `fresh` are the rows that were not there at the last look.
+
     `retired` (roles,) is `ax_cell`: everything counted by series that are no longer rows, by
     `ax_role`. A role's total is that and its rows. `stats` is indexed by `ax_stat`. `taken` of
     `max_series` slots are in use.
@@ -36,6 +38,7 @@ class Snapshot:
     keys: NDArray[Any]
     created: U64
     pids: NDArray[np.uint32]
+    fresh: Rows
     count: U64
     sums: U64
     retired: NDArray[Any]

@@ -182,6 +182,9 @@ def test_rows_are_named_anew_only_when_they_change(collect: Make) -> None:
     assert first.epoch == second.epoch < third.epoch
     assert first.keys is second.keys
     assert [int(look.count.sum()) for look in (first, second, third)] == [1, 2, 3]
+    assert [look.keys["route"][look.fresh].tolist() for look in (first, second, third)] == [
+        [0, 0, 9], [], [10],
+    ]  # fmt: skip
 
 
 def test_full_tables_count_under_other(collect: Make) -> None:
