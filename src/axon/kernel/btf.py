@@ -110,7 +110,8 @@ class Btf:
             return np.dtype("u8")
         if t.kind == _ARRAY:
             element, _index, count = struct.unpack(_ORDER + "III", t.tail)
-            return np.dtype((self.dtype(element), (count,)))
+            inner = self.dtype(element)
+            return np.dtype((inner.base, (count, *inner.shape)))
         if t.kind == _UNION:
             return np.dtype(f"V{t.size}")
         if t.kind == _STRUCT:

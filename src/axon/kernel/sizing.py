@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from bisect import bisect_right
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from axon.errors import KernelError
 from axon.kernel import bpf, memory
 from axon.kernel.features import Needs
-from axon.kernel.object import BpfObject, MapDef
+from axon.kernel.object import BpfObject
 from axon.kernel.plane import Footprint
 from axon.settings import Settings
 
@@ -28,17 +29,10 @@ def configure(obj: BpfObject, settings: Settings, needs: Needs) -> tuple[Any, Fo
     Return the configuration, shape () of ax_config, and what the data plane may take. Raise
     KernelError when the counters do not fit into `settings.max_memory`.
     """
-    cpus = bpf.possible_cpus()
-    for name in SERIES_MAPS:
-        obj.set_entries(name, settings.max_series)
-    shards = 1 << (min(os.cpu_count() or 1, cpus, _MOST_SHARDS) - 1).bit_length()
-    while True:
-        obj.set_entries("ax_cells", settings.max_series * shards)
-        footprint = measure(obj, cpus)
-        if footprint.total <= settings.max_memory:
-            break
+    shards = 1 << (min(os.cpu_count() or 1, bpf.possible_cpus(), _MOST_SHARDS) - 1).bit_length()
+    while (footprint := _sized(obj, settings.max_series, shards)).total > settings.max_memory:
         if shards == 1:
-            raise KernelError(_too_large(settings, footprint))
+            raise KernelError(_too_large(obj, settings, footprint))
         shards //= 2
     config = obj.constants()["ax_config"]
     config["max_series"] = settings.max_series
@@ -52,9 +46,16 @@ def configure(obj: BpfObject, settings: Settings, needs: Needs) -> tuple[Any, Fo
     return np.array(config), footprint
 
 
-def measure(obj: BpfObject, cpus: int) -> Footprint:
-    """Return what the maps of an object take at their present sizes."""
-    maps = {m.name: _bytes(m, cpus) for m in obj.maps.values()}
+def _sized(obj: BpfObject, series: int, shards: int) -> Footprint:
+    """Set the sizes of the maps of counts; return what the object's maps take then."""
+    for name in SERIES_MAPS:
+        obj.set_entries(name, series)
+    obj.set_entries("ax_cells", series * shards)
+    cpus = bpf.possible_cpus()
+    maps = {
+        m.name: memory.map_bytes(m.kind, m.key_size, m.value_size, m.entries, cpus)
+        for m in obj.maps.values()
+    }
     storages = {
         m.name: memory.storage_bytes(m.value_size)
         for m in obj.maps.values()
@@ -64,16 +65,11 @@ def measure(obj: BpfObject, cpus: int) -> Footprint:
     return Footprint(sum(maps.values()), socket, maps, storages)
 
 
-def _bytes(m: MapDef, cpus: int) -> int:
-    return memory.map_bytes(m.kind, m.key_size, m.value_size, m.entries, cpus)
-
-
-def _too_large(settings: Settings, footprint: Footprint) -> str:
-    series = footprint.maps["ax_cells"] + sum(footprint.maps[name] for name in SERIES_MAPS)
-    each = series / settings.max_series
-    fits = int((settings.max_memory - (footprint.total - series)) / each)
-    hint = f"lower max_series to {fits}, or " if fits >= _LEAST_SERIES else ""
+def _too_large(obj: BpfObject, settings: Settings, footprint: Footprint) -> str:
+    below = range(_LEAST_SERIES, settings.max_series)
+    fit = bisect_right(below, int(settings.max_memory), key=lambda n: _sized(obj, n, 1).total)
+    hint = f"lower max_series to {below[fit - 1]}, or " if fit else ""
     return (
-        f"{settings.max_series} series take {footprint.total / 2**20:.1f} MiB of the kernel's memory, and "
-        f"max_memory is {settings.max_memory / 2**20:.1f} MiB: {hint}raise max_memory."
+        f"{settings.max_series} series take {footprint.total / 2**20:.1f} MiB of the kernel's "
+        f"memory, and max_memory is {settings.max_memory / 2**20:.1f} MiB: {hint}raise max_memory."
     )
