@@ -69,7 +69,7 @@ def head(snapshot: Snapshot | None, rows: Sequence[Endpoint], state: State, widt
         (f"{fmt.rate(sum(row.rate for row in rows))} req/s", "plain"),
         (f"{fmt.share(share)} errors", tone),
         (fmt.plural(len(rows), "endpoint"), "muted"),
-        (f"last {snapshot.window:g} s", "muted"),
+        (f"last {round(snapshot.window, 1):g} s", "muted"),
     ]
     return _spread(left, right, width)
 

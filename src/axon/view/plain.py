@@ -40,7 +40,7 @@ def _totals(snapshot: Snapshot, rows: Sequence[Endpoint], role: Role) -> list[st
     share = fmt.share(summary.failing(rows))
     total = fmt.plural(summary.totals_of(snapshot, role).total, f"{summary.WAYS[role]} request")
     lines = [
-        f"{fmt.plural(len(rows), 'endpoint')}, {rate} req/s, {share} errors in {snapshot.window:g} s",
+        f"{fmt.plural(len(rows), 'endpoint')}, {rate} req/s, {share} errors in {round(snapshot.window, 1):g} s",
         f"{total} so far, {summary.lost(snapshot)}",
     ]
     if unread := summary.not_read(snapshot):

@@ -15,6 +15,9 @@ _FAMILIES = (
     ("info_", "events"),
 )
 
+_SETTLED = 60.0
+"""Seconds after which the cost of starting no longer hides what running costs."""
+
 
 def status(now: Status, host_time: float | None = None) -> str:
     """Return the whole report. `host_time` is the Unix time to count from, by default this moment."""
@@ -28,8 +31,10 @@ def status(now: Status, host_time: float | None = None) -> str:
 
 def _head(now: Status, age: float) -> Iterator[str]:
     bound, socket = fmt.size(now.kernel_bytes), now.bytes_per_socket
-    cpu = fmt.share(now.cpu_seconds / age if age > 0 else None)
-    look = fmt.duration(now.snapshot_seconds)
+    memory, look = fmt.size(now.resident_bytes), fmt.duration(now.snapshot_seconds)
+    cpu = f"{fmt.duration(now.cpu_seconds)} of CPU time"
+    if age > _SETTLED:
+        cpu += f" ({fmt.share(now.cpu_seconds / age)} of a core)"
     yield f"axon {now.version}, process {now.pid}, for {fmt.duration(age)}: {_health(now)}"
     yield from _pairs(
         [
@@ -37,7 +42,7 @@ def _head(now: Status, age: float) -> Iterator[str]:
             ("pinned in", now.pin_dir),
             ("metrics", now.metrics),
             ("kernel", f"{now.kernel}, at most {bound} of its memory and {socket} bytes a socket"),
-            ("agent", f"{fmt.size(now.resident_bytes)}, {cpu} of a core, last look took {look}"),
+            ("agent", f"{memory}, {cpu}, last look {look}"),
         ]
     )
 
