@@ -9,7 +9,7 @@ from typing import Self
 
 import msgspec
 
-from axon.agent import matching
+from axon.agent import matching, process
 from axon.agent.observers import Observer, Observers
 from axon.agent.pump import Pump
 from axon.agent.report import Report
@@ -72,6 +72,7 @@ class Agent:
 
     async def _start(self) -> None:
         settings = self._settings
+        process.return_memory()
         kernel = self._kernel = attach(settings)
         self._closing.callback(self._let_go)
         _log.info(
