@@ -1,0 +1,56 @@
+"""What the live tests share: a network of their own and an Axon that is attached to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.live.kit.axon import Attacher, Axon
+from tests.live.kit.books import Books
+from tests.live.kit.wire import Listener, Wire
+from tests.live.kit.world import World
+
+
+@pytest.fixture(scope="session")
+def world() -> Iterator[World]:
+    """Give a cgroup with two network namespaces in it that are joined by a cable."""
+    made = World()
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def attach_live(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attacher]:
+    """Give a function that attaches Axon to the world's cgroup, with some settings changed."""
+    attacher = Attacher(world.name, world.cgroup, tmp_path_factory.mktemp("live") / "run")
+    yield attacher
+    attacher.close()
+
+
+@pytest.fixture(scope="session")
+def axon(attach_live: Attacher) -> Axon:
+    """Give the Axon that observes the world all the time."""
+    return attach_live()
+
+
+@pytest.fixture
+def books(axon: Axon) -> Iterator[Books]:
+    """Give the books of one test; they are audited when its connections are closed."""
+    mine = Books(axon)
+    yield mine
+    mine.close()
+
+
+@pytest.fixture
+def listener(world: World, books: Books) -> Iterator[Listener]:
+    """Give a listening socket that is reached over the cable by IPv4."""
+    made = Listener(world, world.server, world.client, world.server.ip4)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def wire(listener: Listener) -> Wire:
+    """Give a connection over the cable."""
+    return listener.connect()
