@@ -299,6 +299,7 @@ AX_GLOBAL int ax_head_end(struct __sk_buff *skb, u32 lvl)
 	    (!none || !w->d.r.left)) {
 		ax_remember(lvl, ctl->secret);
 		w->memo_left = w->d.r.left;
+		w->memo_status = status;
 	}
 	if (none) {
 		w->d.r.left = 0;

@@ -250,6 +250,8 @@ static __always_inline void ax_load_state(struct ax_conn *c, struct ax_work *w, 
 	w->kind = w->was = c->kind;
 	w->loose = !!(c->flags & AX_C_LOOSE);
 	w->status = c->status;
+	w->memo_left = c->memo_left;
+	w->memo_status = c->memo_status;
 	ax_dir_out(c, &w->d, w->resp);
 	if (w->d.h.flags & AX_D_ANY)
 		w->d.h.nxt = seq;
@@ -334,7 +336,7 @@ AX_GLOBAL int ax_parse(struct __sk_buff *skb, u32 lvl)
 		c->status = w->status;
 		if (w->d.h.memo_len) {
 			c->memo_left = w->memo_left;
-			c->memo_status = w->status;
+			c->memo_status = w->memo_status;
 		}
 	}
 	ax_dir_in(c, &w->d, w->resp, !w->dir);

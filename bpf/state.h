@@ -245,6 +245,7 @@ struct ax_work {
 	u8 tcp_flags;
 	u8 cut;			/* the line found goes on behind the window */
 	u16 status;		/* of the response that is under way */
+	u16 memo_status;	/* see struct ax_conn */
 	u64 next_flow;		/* earliest time of the next background flow record on this CPU */
 	u64 next_error;
 	u64 memo_left;		/* see struct ax_conn */
