@@ -9,10 +9,13 @@ import time
 from pathlib import Path
 from types import FrameType
 
+from axon import settings
+from axon.api.client import Client
+from axon.errors import ApiError
 from demo.process import stop
 from demo.shop import open_shop
 
-AXON = str(Path(sys.executable).with_name("axon"))
+_AXON = str(Path(sys.executable).with_name("axon"))
 
 
 def _terminated(_signal: int, _frame: FrameType | None) -> None:
@@ -37,14 +40,18 @@ def watch(seconds: float) -> int:
             print("demo: closing the shop", flush=True)
 
 
-def _agent_is_running() -> bool:
-    status = subprocess.run([AXON, "status"], capture_output=True, check=False)
-    return status.returncode == 0
+def _answers() -> bool:
+    """Whether an agent can be asked for its table."""
+    try:
+        Client(settings.load().socket).snapshot()
+    except ApiError:
+        return False
+    return True
 
 
 def _watch_on_terminal() -> int:
     """Hand the terminal to the live table: of an agent of its own, or of the one that runs already."""
-    command = [AXON, "top"] if _agent_is_running() else [AXON, "run"]
+    command = [_AXON, "top"] if _answers() else [_AXON, "run"]
     before = signal.signal(signal.SIGINT, lambda *_: None)  # the table answers Ctrl-C itself
     try:
         return subprocess.run(command, check=False).returncode
@@ -55,25 +62,13 @@ def _watch_on_terminal() -> int:
 def _watch_for(seconds: float) -> int:
     """Watch for `seconds`, then print the table once."""
     print(f"demo: no terminal, so the table is printed once after {seconds:.0f} s", flush=True)
-    if _agent_is_running():
+    if _answers():
         time.sleep(seconds)
-        return print_table()
-    agent = start_agent()
+        return subprocess.run([_AXON, "top", "--once"], check=False).returncode
+    command = [_AXON, "run", "--duration", str(seconds)]
+    # A session of its own: Ctrl-C is for this process, which ends the agent and then the shop.
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
     try:
-        try:
-            return agent.wait(seconds) or 1  # it was not to end by itself
-        except subprocess.TimeoutExpired:
-            printed = print_table()
+        return process.wait()
     finally:
-        ended = stop(agent, patience_s=15)
-    return printed or ended
-
-
-def start_agent() -> subprocess.Popen[bytes]:
-    """Start `axon run` without a terminal, out of reach of this one's Ctrl-C."""
-    return subprocess.Popen([AXON, "run"], stdin=subprocess.DEVNULL, start_new_session=True)
-
-
-def print_table() -> int:
-    """Print what `axon top` shows, once; returns its exit status."""
-    return subprocess.run([AXON, "top", "--once"], check=False).returncode
+        stop(process, patience_s=15)

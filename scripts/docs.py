@@ -118,8 +118,12 @@ def _commands() -> str:
             parts += ["```", description[1].rstrip(), "```", ""]
         if rows := [_option(action) for action in options(verb)]:
             parts += ["| option | what it does |", "|---|---|", *rows, ""]
-        if any(setting.flag in parser.format_help() for setting in settings.table().values()):
-            parts += ["It takes the flags of [settings](settings.md) too.", ""]
+        of_settings = [s.flag for s in settings.table().values() if s.flag in parser.format_help()]
+        if len(of_settings) == len(settings.table()):
+            parts += ["It takes the flag of every [setting](settings.md) too.", ""]
+        elif of_settings:
+            flags = ", ".join(f"`{flag}`" for flag in of_settings)
+            parts += [f"Of the [settings](settings.md) it takes {flags}.", ""]
     return "\n".join(parts)
 
 

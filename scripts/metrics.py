@@ -37,6 +37,7 @@ def of_requests() -> tuple[list[Family], list[Family]]:
         epoch=0,
         slots=np.arange(n),
         gens=np.zeros(n, np.uint32),
+        fresh=np.arange(n),
         keys=zeros,
         created=zeros,
         pids=np.zeros(n, np.uint32),
