@@ -268,7 +268,7 @@ AX_GLOBAL int ax_head_end(struct __sk_buff *skb, u32 lvl)
 			return ax_give_up(w, AX_LOST_BAD_LENGTH);
 		none = !(flags & AX_D_CHUNKED) && !w->d.r.left;
 		waiting = ax_push(skb, lvl, none);
-		if (none && !waiting)
+		if (none && !waiting && !w->path_cut)
 			ax_remember(lvl, ax_request_key(ctl));
 		w->d.r.body = 0;
 		if (none)

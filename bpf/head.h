@@ -167,6 +167,7 @@ AX_GLOBAL int ax_request_line(struct __sk_buff *skb, u32 lvl, u32 from, u32 to, 
 	w->d.r.method = m;
 	target = from + mlen + 1;
 	end = to;
+	w->path_cut = 0;
 	w->d.h.flags &= AX_D_ANY;
 	if (!cut) {
 		r = ax_version_at(lvl, to);
@@ -203,18 +204,18 @@ AX_GLOBAL int ax_request_line(struct __sk_buff *skb, u32 lvl, u32 from, u32 to, 
 		before = end - target;
 		w->path_len = before;
 		route = ax_route_of(lvl);
-		if (w->path_len > AX_PATH)
-			w->path_len = AX_PATH;
-		m = before > AX_PATH && w->path_len == AX_PATH;
-		if (m)
+		if (w->path_len > AX_PATH || (cut && w->path_len == before)) {
+			if (w->path_len > AX_PATH)
+				w->path_len = AX_PATH;
+			w->path_cut = 1;
 			ax_count(AX_INFO_TRUNCATED_PATH);
+		}
 	} else {
 		w->path_from = target;
 		w->path_len = end - target;
-		m = 0;
 	}
 	if (!outstanding) {
-		if (ax_keep_path(skb, lvl, m))
+		if (ax_keep_path(skb, lvl, w->path_cut))
 			return AX_L_LOST;
 		w->d.h.flags |= AX_D_TEXT;
 	}

@@ -183,14 +183,18 @@ AX_GLOBAL int ax_walk(u32 lvl)
 	w->depth = 0;
 	w->tlen = 0;
 #pragma clang loop unroll(disable)
-	for (u32 i = 1; i < AX_PATH; i++) {
+	for (u32 i = 1; i <= AX_PATH; i++) {
 		u8 c;
 
 		if (i >= n)
 			break;
 		c = w->win[from + i];
 		if (c == '?' || c == '#') {
-			w->path_len = i;
+			n = w->path_len = i;
+			break;
+		}
+		if (i == AX_PATH) {	/* longer than what is kept: its beginning stands for it */
+			n = i;
 			break;
 		}
 		if (c == '/') {
@@ -203,7 +207,7 @@ AX_GLOBAL int ax_walk(u32 lvl)
 		w->seg_class += ax_class[c];
 		w->seg_hash = (w->seg_hash ^ c) * AX_FNV;
 	}
-	return ax_segment(lvl, from + w->path_len);
+	return ax_segment(lvl, from + n);
 }
 
 /* Keyed signature of the template; zeroes its last partial word on the way. */
@@ -307,7 +311,7 @@ AX_GLOBAL u64 ax_route_of(u32 lvl)
 	if (bpf_map_lookup_elem(&ax_routes, &id))
 		return id;
 	w->tmpl.len = w->tlen;
-	w->tmpl.truncated = w->path_len >= AX_PATH;
+	w->tmpl.truncated = w->path_len > AX_PATH;
 	w->tmpl.pattern = 0;
 	w->tmpl.set = ctl->route_serial;
 	w->tmpl.created = ax_now(w);

@@ -246,6 +246,7 @@ struct ax_work {
 	u8 cut;			/* the line found goes on behind the window */
 	u16 status;		/* of the response that is under way */
 	u16 memo_status;	/* see struct ax_conn */
+	u8 path_cut;		/* the path is longer than what is kept of it */
 	u64 next_flow;		/* earliest time of the next background flow record on this CPU */
 	u64 next_error;
 	u64 memo_left;		/* see struct ax_conn */

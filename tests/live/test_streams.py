@@ -142,10 +142,12 @@ def test_long_target(wire: Wire, books: Books, length: int) -> None:
 
 
 def test_long_query(wire: Wire, books: Books) -> None:
-    """A query of any length is cut off, and its path is not truncated."""
+    """A query of any length is cut off, and a path of up to 256 bytes before it is whole."""
+    whole = "/" + "p" * 255
+    wire.exchange(get(whole + "?" + "q" * 300))
     for length in (300, 490, 505, 5000):
         wire.exchange(get("/search?q=" + "q" * length))
-    books.expect(wire.port, {"GET /search 200": 4})
+    books.expect(wire.port, {"GET /search 200": 4, f"GET {whole} 200": 1})
     books.expect_stat("INFO_TRUNCATED_PATH", 0)
 
 
