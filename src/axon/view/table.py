@@ -103,8 +103,7 @@ class EndpointTable(ScrollView, can_focus=True):
         index = self.scroll_offset.y + y - 1
         if index >= len(self._rows):
             return self._blank
-        line = list(_join(self._parts(self._rows[index])))
-        return Strip(line).adjust_cell_length(width, palette.STYLES["plain"])
+        return _strip(_join(self._parts(self._rows[index])), width)
 
     def _heading(self) -> Iterator[Segment]:
         yield Segment(" " * MARGIN, palette.HEADING)
@@ -126,6 +125,16 @@ class EndpointTable(ScrollView, can_focus=True):
                     yield part, "accent" if part.startswith("{") else tone
             else:
                 yield text, tone
+
+
+def _strip(segments: Iterator[Segment], width: int) -> Strip:
+    """Return a line of exactly `width` cells; every character of ours takes one."""
+    line = list(segments)
+    spare = width - sum(len(segment.text) for segment in line)
+    if spare > 0:
+        line.append(Segment(" " * spare, palette.STYLES["plain"]))
+    strip = Strip(line, max(width, width - spare))
+    return strip if spare >= 0 else strip.crop(0, width)
 
 
 def _join(parts: Iterator[tuple[str, Tone]]) -> Iterator[Segment]:
