@@ -27,7 +27,9 @@ def watch(seconds: float) -> int:
 
     Returns the exit status: 0 when the agent ran and ended as it was asked to.
     """
-    signal.signal(signal.SIGTERM, _terminated)  # so that what was started is stopped
+    # Whatever ends this process, what it started is stopped; a shell may have had SIGINT ignored.
+    signal.signal(signal.SIGTERM, _terminated)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with open_shop() as url:
         print(f"demo: a sample shop is open at {url}", flush=True)
         try:
