@@ -1,77 +1,124 @@
-"""The other end of a connection, by what is known of this host's addresses.
+"""Both ends of a series by name: the service of this host, and its peer.
 
 A series has its peer's address and the server's port, but not its own address. Flow records have
-both ends, so which service listens where, and which addresses are this host's, is learned from them.
+both ends, so which service was seen to serve where, and which addresses are this host's, is learned
+from them; the rest is asked of the host's own tables.
 """
 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from axon.agent.flows import Who, address
+from axon.agent.flows import Who, address, command
 from axon.agent.matching import Flows
+from axon.identity import Identity
 from axon.kernel import Abi
 
+OTHER = Who("other", "")
+"""Whose requests are counted in the two series that take what has no place of its own."""
+
 _MOST = 65_536
+_AGAIN = 10  # looks until unknown peers are asked for anew
 _NOBODY = bytes(16)
 
 
 class Ends:
-    """Names peers. `who(record)` is the local service of a flow record."""
+    """Names the ends of series and flow records. `clients`: the clients' side is observed too."""
 
-    def __init__(self, abi: Abi, who: Callable[[Any], Who], *, clients: bool) -> None:
-        """`clients`: whether the clients' side is observed too."""
-        self._who = who
+    def __init__(self, abi: Abi, identity: Identity, *, clients: bool) -> None:
+        self._identity = identity
         self._server = abi.enum("ax_role")["AX_ROLE_SERVER"]
         self._clients = clients
         self._local: set[bytes] = set()
-        self._listening: dict[tuple[bytes, int], str] = {}
-        self._on_port: dict[int, set[str]] = {}
+        self._served: dict[tuple[bytes, int], Who] = {}
+        self._unknown: set[str] = set()
+        self._looks = 0
 
-    def learn(self, flows: Flows) -> set[str]:
-        """Take in the ends of flow records; return the names of peers that are outdated now."""
-        server = flows["role"] == self._server
-        port = np.where(server, flows["lport"], 0)
-        ends = np.zeros(len(flows), [("address", "V16"), ("port", "u2")])
-        ends["address"] = flows["laddr"].view("V16")[:, 0] if len(flows) else b""
-        ends["port"] = port
-        _, first = np.unique(ends, return_index=True)
-        outdated: set[str] = set()
-        for i in first.tolist():
-            here, at = flows["laddr"][i].tobytes(), int(port[i])
-            if here not in self._local and len(self._local) < _MOST:
-                self._local.add(here)
-                outdated.add(address(here))
-            if at and len(self._listening) < _MOST:
-                name = self._who(flows[i]).service
-                if self._listening.get((here, at)) != name:
-                    self._listening[here, at] = name
-                    self._on_port.setdefault(at, set()).add(name)
-                    outdated.add(_place(here, at))
-        return outdated
+    def of_series(self, key: Any, pid: int) -> Who:
+        """Return the local service of an ax_key."""
+        if not key["cgroup"]:
+            return OTHER
+        return self._who(key, int(key["port"]), pid)
+
+    def of_flow(self, flow: Any) -> Who:
+        """Return the local service of an ax_flow."""
+        port = flow["lport"] if flow["role"] == self._server else flow["rport"]
+        return self._who(flow, int(port), int(flow["pid"]))
 
     def peer(self, key: Any) -> str:
-        """Return what to call the peer of a series (an ax_key), or nothing where it is unknown.
+        """Return what to call the peer of a series, or nothing where it is unknown.
 
-        The server of a request is a service of this host or an address with its port; the client an
-        address. A client on this host has a series of its own, which names both: nothing here.
+        A server is a service of this host, or an address with its port. A client is the address. A
+        client on this host has a series of its own, which names both ends: nothing here.
         """
         there = key["peer"].tobytes()
         if there == _NOBODY:
             return ""
         if key["role"] == self._server:
-            local = there in self._local or ipaddress.ip_address(address(there)).is_loopback
-            return "" if local and self._clients else address(there)
+            return self._client(there)
         port = int(key["port"])
-        known = self._listening.get((there, port))
-        if known is None and ipaddress.ip_address(address(there)).is_loopback:
-            here = self._on_port.get(port, set())
-            known = next(iter(here)) if len(here) == 1 else None
-        return known or _place(there, port)
+        served = self._served.get((there, port))
+        if served and not _is_loopback(there):
+            return served.service
+        found = self._identity.server_at(there, port, int(key["cgroup"]))
+        if found is None and served:
+            return served.service
+        if found is None and len(self._unknown) < _MOST:
+            self._unknown.add(_place(there, port))
+        return found or _place(there, port)
+
+    def learn(self, flows: Flows) -> set[str]:
+        """Take in the ends of flow records; return the names of peers that are outdated now."""
+        ends = np.zeros(len(flows), [("address", "V16"), ("port", "u2")])
+        ends["address"] = np.ascontiguousarray(flows["laddr"]).view("V16")[:, 0]
+        ends["port"] = np.where(flows["role"] == self._server, flows["lport"], 0)
+        _, first = np.unique(ends.view("V18"), return_index=True)
+        outdated: set[str] = set()
+        for i in first.tolist():
+            here, port = ends["address"][i].tobytes(), int(ends["port"][i])
+            if here not in self._local and len(self._local) < _MOST:
+                self._local.add(here)
+                outdated.add(address(here))
+            if port and len(self._served) < _MOST:
+                who = self.of_flow(flows[i])
+                if self._served.get((here, port)) != who:
+                    self._served[here, port] = who
+                    outdated.add(_place(here, port))
+        return outdated
+
+    def refresh(self) -> tuple[set[str], set[str]]:
+        """Look for what was not known; return the services and the peers that are outdated now."""
+        services = self._identity.refresh()
+        self._served = {
+            end: who for end, who in self._served.items() if who.service not in services
+        }
+        peers: set[str] = set()
+        self._looks += 1
+        if self._looks % _AGAIN == 0:
+            peers, self._unknown = self._unknown, set()
+        return services, peers | services
+
+    def _who(self, record: Any, port: int, pid: int) -> Who:
+        found = self._identity.workload(
+            int(record["cgroup"]),
+            command(record["comm"].tobytes()),
+            port,
+            server=bool(record["role"] == self._server),
+            pid=pid,
+        )
+        return Who(found.name, found.namespace)
+
+    def _client(self, there: bytes) -> str:
+        if self._clients and (there in self._local or _is_loopback(there)):
+            return ""
+        return self._identity.resident_at(there) or address(there)
+
+
+def _is_loopback(raw: bytes) -> bool:
+    return ipaddress.ip_address(address(raw)).is_loopback
 
 
 def _place(raw: bytes, port: int) -> str:

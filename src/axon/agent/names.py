@@ -47,14 +47,14 @@ class Names:
         """
         return self._grouping.of(snapshot)
 
-    def forget_peers(self, outdated: set[str]) -> None:
-        """Ask anew for series whose peer has one of these names."""
-        if outdated and any(one.peer in outdated for one in self.series):
-            self._grouping.forget(lambda one: one.peer in outdated)
+    def forget(self, services: set[str], peers: set[str]) -> None:
+        """Ask anew for series of these services, and for those with these peers."""
 
-    def forget(self, stale: Callable[[Series], bool]) -> None:
-        """Ask anew for the names of stale series."""
-        self._grouping.forget(stale)
+        def stale(one: Series) -> bool:
+            return one.service in services or one.peer in peers
+
+        if (services or peers) and any(map(stale, self.series)):
+            self._grouping.forget(stale)
 
     def _name(self, key: Any, pid: int) -> Series:
         who = self._who(key, pid)

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
 from axon.agent.carries import Carries
 from axon.agent.endpoints import Rows
 from axon.agent.ends import Ends
-from axon.agent.flows import Reader, Store, Who, command
+from axon.agent.flows import Reader, Store
 from axon.agent.matching import Flows
 from axon.agent.names import Names
 from axon.export.exporter import Exporter
 from axon.export.series import Series
+from axon.identity import Identity
 from axon.kernel import Kernel
+from axon.kernel.system import cgroup_root
 from axon.routes import RouteManager, read_patterns
 from axon.settings import Settings
 from axon.snapshot import Collector, Snapshot
@@ -40,12 +40,13 @@ class Ticker:
             learn=settings.learn_routes,
             max_routes=settings.max_routes,
         )
-        self._ends = Ends(kernel.abi, self._who_wrote, clients="client" in settings.roles)
-        self._names = Names(kernel.abi, self._routes.text, self._who, self._ends.peer)
+        identity = Identity(cgroup_root())
+        self._ends = Ends(kernel.abi, identity, clients="client" in settings.roles)
+        self._names = Names(kernel.abi, self._routes.text, self._ends.of_series, self._ends.peer)
         self._carries = Carries(settings.run_dir, int(kernel.ctl["secret"][0]))
         self._generation = np.zeros(0, np.int64)
         self.store = Store(kernel.abi.flow, settings.flows_kept)
-        self.reader = Reader(kernel.abi, self._who_wrote, self._routes.text)
+        self.reader = Reader(kernel.abi, self._ends.of_flow, self._routes.text)
         self.exporter = Exporter(legacy=settings.legacy_metrics)
         self._carries.restore(self.exporter)
         self.snapshot: Snapshot | None = None
@@ -71,6 +72,7 @@ class Ticker:
         superseded = self._routes.superseded(snapshot.keys)
         if superseded.any():
             self._collector.hurry(snapshot.slots[superseded])
+        self._names.forget(*self._ends.refresh())
         self.rows = self._names.of(snapshot)
         self.exporter.update(snapshot, self.rows, self.series)
         self.snapshot = snapshot
@@ -80,7 +82,7 @@ class Ticker:
     def take(self, flows: Flows) -> None:
         """Take in flow records."""
         self.store.add(flows)
-        self._names.forget_peers(self._ends.learn(flows))
+        self._names.forget(set(), self._ends.learn(flows))
 
     def cgroups_of(self, service: str) -> set[int]:
         """Return the cgroups in which a service has been seen."""
@@ -97,11 +99,3 @@ class Ticker:
         new: NDArray[np.bool_] = self._generation[snapshot.slots] != snapshot.gens
         self._generation[snapshot.slots] = snapshot.gens
         return new
-
-    def _who(self, key: Any, pid: int) -> Who:
-        """Return the local service of a series."""
-        return Who(command(key["comm"].tobytes()) or "other", "")
-
-    def _who_wrote(self, flow: Any) -> Who:
-        """Return the local service of a flow record."""
-        return self._who(flow, int(flow["pid"]))
