@@ -1,0 +1,6 @@
+"""Who: systemd units, containers and processes behind cgroup ids, ports and addresses."""
+
+from axon.identity.identity import Identity
+from axon.identity.workload import UNKNOWN, Workload
+
+__all__ = ["UNKNOWN", "Identity", "Workload"]

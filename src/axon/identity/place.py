@@ -1,0 +1,86 @@
+"""What a cgroup's path says: the systemd unit, the container, the pod."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+# Kubernetes, by any runtime and either cgroup driver.
+_POD = re.compile(
+    r"pod([0-9a-f]{8}(?:[-_][0-9a-f]{4}){3}[-_][0-9a-f]{12}|[0-9a-f]{32})(?:\.slice)?$"
+)
+_CONTAINER = re.compile(r"(?:([a-z]+(?:-[a-z]+)*)[-:])?([0-9a-f]{64})(?:\.scope)?")
+_RUNTIMES = {
+    "docker": "docker",
+    "libpod": "podman",
+    "crio": "cri-o",
+    "cri-containerd": "containerd",
+    "containerd": "containerd",
+    "nerdctl": "containerd",
+    "buildah": "buildah",
+}
+_NAMED = (
+    ("lxc", re.compile(r"lxc\.payload\.(.+)")),
+    ("machine", re.compile(r"machine-(.+)\.scope")),
+)
+_TRANSIENT = re.compile(r"run-[ru][0-9a-f]+\.service")
+_ESCAPE = re.compile(r"\\x([0-9a-f]{2})")
+_SYSTEM = "system.slice"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a process runs, by its cgroup.
+
+    `unit` is a systemd service, `slice` the slice that it is in unless that is system.slice.
+    `runtime` and `container` name a container (64 hexadecimal digits, or a name), `pod` is the
+    uid of its Kubernetes pod. What does not apply is empty.
+    """
+
+    path: str
+    unit: str = ""
+    slice: str = ""
+    runtime: str = ""
+    container: str = ""
+    pod: str = ""
+
+
+def place(path: str) -> Place:
+    """Return what a cgroup's path says. The innermost container counts, and no unit within it."""
+    parts = path.strip("/").split("/")
+    for at in range(len(parts) - 1, -1, -1):
+        found = _container(parts, at)
+        if found:
+            return Place(path, "", "", *found)
+    unit = slice_ = ""
+    for part in parts:
+        if part.endswith(".slice"):
+            slice_ = part
+        elif part.endswith(".service") and not _TRANSIENT.fullmatch(part):
+            unit = _unescape(part)
+    return Place(path, unit, "" if slice_ == _SYSTEM else _unescape(slice_))
+
+
+def _container(parts: list[str], at: int) -> tuple[str, str, str] | None:
+    """Return runtime, container and pod if a component is a container's."""
+    part, above = parts[at], parts[at - 1] if at else ""
+    match = _CONTAINER.fullmatch(part)
+    if match:
+        prefix, container = match[1] or "", match[2]
+        if prefix.endswith("conmon"):
+            return None
+        pod = _POD.search(above)
+        runtime = _RUNTIMES.get(prefix) or _RUNTIMES.get(above) or ("pod" if pod else "container")
+        return runtime, container, pod[1].replace("_", "-") if pod else ""
+    for runtime, name in _NAMED:
+        match = name.fullmatch(part)
+        if match:
+            return runtime, _unescape(match[1]), ""
+    if above == "lxc":
+        return "lxc", part, ""
+    return None
+
+
+def _unescape(name: str) -> str:
+    """Undo systemd's escaping of unit names (systemd-escape(1)); a dash stays one."""
+    return _ESCAPE.sub(lambda match: chr(int(match[1], 16)), name)

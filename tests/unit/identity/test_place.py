@@ -1,0 +1,77 @@
+"""What a cgroup's path says."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from axon.identity.place import Place, place
+from tests.unit.identity.host import ID, POD
+
+BURSTABLE = "/kubepods.slice/kubepods-burstable.slice"
+UNDER = POD.replace("-", "_")
+
+
+@pytest.mark.parametrize(
+    ("path", "runtime", "container", "pod"),
+    [
+        (f"/system.slice/docker-{ID}.scope", "docker", ID, ""),
+        (f"/docker/{ID}", "docker", ID, ""),
+        (f"/docker/{ID}/system.slice/nginx.service", "docker", ID, ""),
+        (f"/machine.slice/libpod-{ID}.scope", "podman", ID, ""),
+        (f"/machine.slice/libpod-{ID}.scope/container", "podman", ID, ""),
+        (f"/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-{ID}.scope/container",
+         "podman", ID, ""),
+        (f"/libpod_parent/libpod-{ID}", "podman", ID, ""),
+        (f"{BURSTABLE}/kubepods-burstable-pod{UNDER}.slice/cri-containerd-{ID}.scope",
+         "containerd", ID, POD),
+        (f"/kubepods.slice/kubepods-pod{UNDER}.slice/crio-{ID}.scope", "cri-o", ID, POD),
+        (f"/kubepods.slice/kubepods-pod{UNDER}.slice/docker-{ID}.scope", "docker", ID, POD),
+        (f"/kubepods/burstable/pod{POD}/{ID}", "pod", ID, POD),
+        (f"/kubepods/pod{'0a' * 16}/{ID}", "pod", ID, "0a" * 16),
+        (f"/docker/{ID}/kubelet/kubepods/besteffort/pod{POD}/{ID[::-1]}", "pod", ID[::-1], POD),
+        (f"/system.slice/nerdctl-{ID}.scope", "containerd", ID, ""),
+        (f"/default/{ID}", "container", ID, ""),
+        (f"/kubelet.slice/cri-containerd:{ID}", "containerd", ID, ""),
+        ("/lxc.payload.web-1", "lxc", "web-1", ""),
+        ("/lxc/web/system.slice", "lxc", "web", ""),
+        (r"/machine.slice/machine-deb\x2dian.scope", "machine", "deb-ian", ""),
+    ],
+)  # fmt: skip
+def test_containers(path: str, runtime: str, container: str, pod: str) -> None:
+    """Every runtime and cgroup driver is told by its path; the innermost container counts."""
+    assert place(path) == Place(path, "", "", runtime, container, pod)
+
+
+@pytest.mark.parametrize(
+    ("path", "unit", "slice_"),
+    [
+        ("/system.slice/nginx.service", "nginx.service", ""),
+        ("/system.slice/system-getty.slice/getty@tty1.service", "getty@tty1.service",
+         "system-getty.slice"),
+        (r"/system.slice/systemd-cryptsetup@a\x2db.service", "systemd-cryptsetup@a-b.service", ""),
+        ("/web.slice/shop.service", "shop.service", "web.slice"),
+        ("/user.slice/user-1000.slice/user@1000.service/app.slice/api.service", "api.service",
+         "app.slice"),
+        ("/system.slice/postgresql.service/worker", "postgresql.service", ""),
+        ("/system.slice/run-r0123456789abcdef.service", "", ""),
+        ("/system.slice/run-u12.service", "", ""),
+        ("/user.slice/user-0.slice/session-3.scope", "", "user-0.slice"),
+        ("/init.scope", "", ""),
+        ("/my-group", "", ""),
+        ("/", "", ""),
+        ("", "", ""),
+        (f"/machine.slice/libpod-conmon-{ID}.scope", "", "machine.slice"),
+        (f"/system.slice/docker-{ID[:-1]}.scope", "", ""),
+    ],
+)  # fmt: skip
+def test_units(path: str, unit: str, slice_: str) -> None:
+    """A service is the innermost .service; sessions and transient units name nothing."""
+    assert place(path) == Place(path, unit, slice_)
+
+
+@given(st.text())
+def test_any_path_says_something_or_nothing(path: str) -> None:
+    """Whoever may make cgroups may name them as they like."""
+    assert place(path).path == path
