@@ -10,7 +10,7 @@
 #include "head.h"
 #include "series.h"
 
-/* What a step found. What has to be done about it is done by its caller, ax_read(): the verifier allows eight
+/* What a step found. What has to be done about it is done by its caller, ax_read_on(): the verifier allows eight
  * frames, and a request line needs five of them to become a route. */
 enum ax_step_result {
 	AX_S_GO = 0,		/* made progress, there may be more */
@@ -656,16 +656,14 @@ AX_GLOBAL int ax_step(struct __sk_buff *skb, u32 lvl)
 	return ax_line(skb, lvl, w);
 }
 
-/* Reads everything of this packet (or kept piece) that is left. */
-AX_GLOBAL int ax_read(struct __sk_buff *skb, u32 lvl)
+/* Goes on reading this packet (or kept piece). 1 if there is more than could be looked at. */
+AX_GLOBAL int ax_read_on(struct __sk_buff *skb, u32 lvl)
 {
 	struct ax_work *w = ax_area(lvl);
 	int r;
 
 	if (!w)
-		return -1;
-	w->wlen = 0;
-	w->cut = 0;
+		return 0;
 #pragma clang loop unroll(disable)
 	for (int i = 0; i < AX_STEPS; i++) {
 		r = ax_step(skb, lvl);
@@ -680,11 +678,21 @@ AX_GLOBAL int ax_read(struct __sk_buff *skb, u32 lvl)
 		if (r)
 			return 0;
 	}
-	if (w->pos < w->end) {
-		ax_count(AX_LOST_LONG_PACKET);
-		w->kind = AX_KIND_BROKEN;
+	return w->pos < w->end;
+}
+
+/* Reads everything of this packet (or kept piece) that is left. Most need one round; the loop is not part of the
+ * function above because the verifier walks through every turn of a loop. */
+static __always_inline void ax_read(struct __sk_buff *skb, u32 lvl, struct ax_work *w, u32 rounds)
+{
+	w->wlen = 0;
+	w->cut = 0;
+#pragma clang loop unroll(disable)
+	for (u32 i = 0; i < rounds; i++) {
+		if (!ax_read_on(skb, lvl))
+			return;
 	}
-	return 0;
+	ax_give_up(w, AX_LOST_LONG_PACKET);
 }
 
 #endif

@@ -100,7 +100,7 @@ static __always_inline void ax_drain_run(struct __sk_buff *skb, u32 lvl, struct 
 	for (int i = 0; i < 4 * AX_CHUNKS; i++) {
 		if (!ax_drain_next(lvl))
 			break;
-		ax_read(skb, lvl);
+		ax_read(skb, lvl, w, 1);
 	}
 	w->from_chunk = 0;
 	w->now = 0;
@@ -317,7 +317,7 @@ AX_GLOBAL int ax_parse(struct __sk_buff *skb, u32 lvl)
 				ax_snapshot(skb, lvl);
 			}
 		}
-		ax_read(skb, lvl);
+		ax_read(skb, lvl, w, AX_ROUNDS);
 		w->d.h.nxt = end_seq;
 		if (c->seen[0] & AX_SEEN_EARLY)
 			ax_drain(skb, lvl, w);

@@ -9,7 +9,8 @@
 #define AX_TAIL 16		/* bytes of a longer line that are kept while it is skipped: " HTTP/1.1\r" and spare */
 #define AX_QUEUE 32		/* requests outstanding on a connection that are paired */
 #define AX_NEST 4		/* runs nested on a CPU: process context, softirq, and spare for preemption */
-#define AX_STEPS 1024		/* lines and bodies looked at in one packet */
+#define AX_STEPS 1024		/* lines and bodies looked at in one round */
+#define AX_ROUNDS 16		/* rounds for one packet */
 #define AX_CHUNK 2048		/* bytes in a piece of a packet that is kept for later */
 #define AX_CHUNKS 36		/* pieces of a packet: 64 KiB and more */
 #define AX_RUNS 8		/* stretches of out-of-order data a connection keeps */

@@ -51,6 +51,14 @@ def listener(world: World, books: Books) -> Iterator[Listener]:
 
 
 @pytest.fixture
+def loop(world: World, books: Books) -> Iterator[Listener]:
+    """Give a listening socket that is reached over the loopback device by IPv4."""
+    made = Listener(world, world.server, world.server, "127.0.0.1")
+    yield made
+    made.close()
+
+
+@pytest.fixture
 def wire(listener: Listener) -> Wire:
     """Give a connection over the cable."""
     return listener.connect()

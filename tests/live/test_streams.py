@@ -168,3 +168,13 @@ def test_many_chunks_in_a_packet(wire: Wire, books: Books) -> None:
     wire.exchange(head("POST /chunks HTTP/1.1", "Host: h", CHUNKED) + body)
     books.expect(wire.port, ["GET /chunks 200", "POST /chunks 200"])
     assert books.row(wire.port, "client", "GET /chunks 200").resp_body == 400
+
+
+def test_too_many_lines_in_a_packet(loop: Listener, books: Books) -> None:
+    """A packet of more lines than a run may look at is given up, and that is counted."""
+    wire = loop.connect()
+    body = b"1\nx\n" * 15_000 + b"0\r\n\r\n"
+    wire.ask(get("/lines"))
+    wire.answer(head("HTTP/1.1 200 OK", CHUNKED) + body)
+    books.expect_stat("LOST_LONG_PACKET", 2)
+    books.expect(loop.port, [])
