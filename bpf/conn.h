@@ -109,25 +109,28 @@ static __always_inline void ax_workload(const struct ax_key *key, struct ax_wl_k
 }
 
 /* May this workload be told apart by one more route (what = 0) or peer (1)? Remembers that it may. */
-static __always_inline int ax_admit(const struct ax_key *key, u64 hi, u64 lo, u64 what)
+static __always_inline int ax_admit(struct ax_work *w, const struct ax_key *key, u64 hi, u64 lo, u64 what)
 {
-	struct ax_wl_seen seen = { .hi = hi, .lo = lo, .what = what };
+	struct ax_wl_seen *seen = &w->seen_key;	/* the stack of eight frames is short */
 	struct ax_wl none = {}, *wl;
 	u32 one = 1;
 
-	ax_workload(key, &seen.wl);
-	if (bpf_map_lookup_elem(&ax_wl_seen, &seen))
+	ax_workload(key, &seen->wl);
+	seen->hi = hi;
+	seen->lo = lo;
+	seen->what = what;
+	if (bpf_map_lookup_elem(&ax_wl_seen, seen))
 		return 1;
-	wl = bpf_map_lookup_elem(&ax_wl, &seen.wl);
+	wl = bpf_map_lookup_elem(&ax_wl, &seen->wl);
 	if (!wl) {
-		bpf_map_update_elem(&ax_wl, &seen.wl, &none, BPF_NOEXIST);
-		wl = bpf_map_lookup_elem(&ax_wl, &seen.wl);
+		bpf_map_update_elem(&ax_wl, &seen->wl, &none, BPF_NOEXIST);
+		wl = bpf_map_lookup_elem(&ax_wl, &seen->wl);
 		if (!wl)
 			return 0;
 	}
 	if (what ? wl->peers >= ax_config.max_peers : wl->routes >= ax_config.max_routes)
 		return 0;
-	if (bpf_map_update_elem(&ax_wl_seen, &seen, &one, BPF_NOEXIST))
+	if (bpf_map_update_elem(&ax_wl_seen, seen, &one, BPF_NOEXIST))
 		return 1;	/* another CPU was first, or no room: not worth losing a name for */
 	__sync_fetch_and_add(what ? &wl->peers : &wl->routes, 1);
 	return 1;
@@ -166,7 +169,7 @@ AX_GLOBAL int ax_introduce(struct __sk_buff *skb, u32 lvl)
 		__builtin_memcpy(cold->key.comm, owner->comm, AX_COMM);
 	}
 	if (ax_config.peers == 2 || (ax_config.peers == 1 && ax_private(cold->raddr))) {
-		if (ax_admit(&cold->key, *(u64 *)cold->raddr, *(u64 *)(cold->raddr + 8), 1))
+		if (ax_admit(w, &cold->key, *(u64 *)cold->raddr, *(u64 *)(cold->raddr + 8), 1))
 			__builtin_memcpy(cold->key.peer, cold->raddr, 16);
 		else
 			ax_count(AX_INFO_OTHER_PEER);

@@ -93,14 +93,24 @@ AX_GLOBAL int ax_meet(struct __sk_buff *skb, u32 lvl)
 	return received < 0x7fffffff ? (int)received : 0;
 }
 
-/* Reads the run of kept data at w->run_seq: pieces in a row, as far as they go on where the stream stands. */
+/* Reads the next piece of the run at w->run_seq. 0 if there is none that goes on where the stream stands. */
+AX_GLOBAL int ax_drain_piece(struct __sk_buff *skb, u32 lvl)
+{
+	struct ax_work *w = ax_area(lvl);
+
+	if (!w || !ax_drain_next(lvl))
+		return 0;
+	ax_read(skb, lvl, w, AX_ROUNDS);
+	return 1;
+}
+
+/* Reads the run of kept data at w->run_seq, as far as it goes on where the stream stands. */
 static __always_inline void ax_drain_run(struct __sk_buff *skb, u32 lvl, struct ax_work *w)
 {
 #pragma clang loop unroll(disable)
 	for (int i = 0; i < 4 * AX_CHUNKS; i++) {
-		if (!ax_drain_next(lvl))
+		if (!ax_drain_piece(skb, lvl))
 			break;
-		ax_read(skb, lvl, w, 1);
 	}
 	w->from_chunk = 0;
 	w->now = 0;
@@ -117,11 +127,12 @@ static __always_inline void ax_drain(struct __sk_buff *skb, u32 lvl, struct ax_w
 	}
 }
 
-/* Before the long way: is there data that met the listener in place of this child? */
+/* Reads the data that met the listener in place of this child: `len` bytes, from w->drain_seq on. */
 AX_GLOBAL int ax_adopt(struct __sk_buff *skb, u32 lvl, u32 len)
 {
 	struct ax_work *w = ax_area(lvl);
 	struct ax_conn *c = ax_conn_of(skb);
+	u32 seq, end;
 	u8 dir;
 
 	if (!w || !c)
@@ -130,6 +141,8 @@ AX_GLOBAL int ax_adopt(struct __sk_buff *skb, u32 lvl, u32 len)
 		c->kind = AX_KIND_OPAQUE;
 		return 0;
 	}
+	seq = w->seq;
+	end = w->end;
 	ax_count(AX_INFO_EARLY_DATA);
 	dir = w->dir;
 	w->dir = 0;
@@ -143,6 +156,9 @@ AX_GLOBAL int ax_adopt(struct __sk_buff *skb, u32 lvl, u32 len)
 	ax_dir_in(c, &w->d, 0, 1);
 	c->kind = w->kind;
 	w->dir = dir;
+	w->seq = seq;
+	w->end = end;
+	w->pos = 0;
 	return 0;
 }
 
@@ -270,22 +286,8 @@ AX_GLOBAL int ax_parse(struct __sk_buff *skb, u32 lvl)
 	seq = w->seq;
 	len = w->end;
 	end_seq = seq + len;
-	if (!c) {
-		if (!len)
-			return 0;
-		r = ax_meet(skb, lvl);
-		if (r < 0)
-			return 0;
-		if (r > 0)
-			ax_adopt(skb, lvl, r);
-		w->seq = seq;
-		w->end = len;
-		w->pos = 0;
-		w->from_chunk = 0;
-		c = ax_conn_of(skb);
-		if (!c || c->kind >= AX_KIND_CLOSED)
-			return 0;
-	}
+	if (!c || c->kind >= AX_KIND_CLOSED)
+		return 0;
 	if (w->tcp_flags & AX_TCP_RST)
 		c->seen[w->dir & 1] |= AX_SEEN_RESET;
 	if (c->kind == AX_KIND_SYNC || (c->kind == AX_KIND_NEW && !c->req.n && !c->reqr.carry && !c->req.phase &&
@@ -538,9 +540,7 @@ static __always_inline void ax_packet(struct __sk_buff *skb, u32 dir)
 	if (!sk || sk->protocol != AX_IPPROTO_TCP)
 		return;
 	c = bpf_sk_storage_get(&ax_conns, sk, 0, 0);
-	if (c && c->kind >= AX_KIND_CLOSED)
-		return;
-	if (!c && !len)
+	if (c ? c->kind >= AX_KIND_CLOSED : !len)
 		return;
 	w = ax_claim((u64)(long)skb, &lvl);
 	if (!w)
@@ -561,6 +561,9 @@ static __always_inline void ax_packet(struct __sk_buff *skb, u32 dir)
 			if (!dir)
 				ax_listener(skb, lvl);
 		} else {
+			off = c ? 0 : ax_meet(skb, lvl);
+			if ((s32)off > 0)
+				ax_adopt(skb, lvl, off);
 			ax_parse(skb, lvl);
 		}
 	}

@@ -108,7 +108,7 @@ AX_GLOBAL int ax_slot_of(u32 lvl, u32 pid)
 		w->gen = ref->gen;
 		return ref->slot;
 	}
-	if (w->key.route > AX_ROUTE_NONE && !ax_admit(&w->key, 0, w->key.route, 0)) {
+	if (w->key.route > AX_ROUTE_NONE && !ax_admit(w, &w->key, 0, w->key.route, 0)) {
 		ax_count(AX_INFO_OTHER_ROUTE);
 		w->key.route = AX_ROUTE_OTHER;
 		ref = bpf_map_lookup_elem(&ax_series, &w->key);

@@ -9,8 +9,8 @@
 #define AX_TAIL 16		/* bytes of a longer line that are kept while it is skipped: " HTTP/1.1\r" and spare */
 #define AX_QUEUE 32		/* requests outstanding on a connection that are paired */
 #define AX_NEST 4		/* runs nested on a CPU: process context, softirq, and spare for preemption */
-#define AX_STEPS 1024		/* lines and bodies looked at in one round */
-#define AX_ROUNDS 16		/* rounds for one packet */
+#define AX_STEPS 256		/* lines and bodies looked at in one round */
+#define AX_ROUNDS 16		/* rounds for one packet: 4,096 lines */
 #define AX_CHUNK 2048		/* bytes in a piece of a packet that is kept for later */
 #define AX_CHUNKS 36		/* pieces of a packet: 64 KiB and more */
 #define AX_RUNS 8		/* stretches of out-of-order data a connection keeps */
@@ -254,6 +254,7 @@ struct ax_work {
 	struct ax_dir d;
 	struct ax_done done;
 	struct ax_key key;
+	struct ax_wl_seen seen_key;
 	struct ax_cold cold;	/* of the request that is told of */
 	u32 gen;
 	u32 seen;		/* observers that see it */
