@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
+import os
 import re
 import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 
 from axon import settings
 from axon.agent import Agent
 from axon.api.schema import Snapshot
+from axon.kernel.system import cgroup_root
 from axon.view.top import TopApp
 from demo.shop import open_shop
 from scripts.docs import ROOT
@@ -19,8 +25,29 @@ COLUMNS = 118
 LINES = 24
 
 
-async def _picture(seconds: float) -> str:
-    async with Agent(settings.load()) as agent:
+@contextlib.contextmanager
+def _own_cgroup() -> Iterator[Path]:
+    """Put this process, and what it starts, into a cgroup that nobody else is in."""
+    above = cgroup_root()
+    before = above / Path("/proc/self/cgroup").read_text().split("0::/", 1)[1].splitlines()[0]
+    own = above / f"axon-screenshot-{os.getpid()}"
+    own.mkdir()
+    try:
+        (own / "cgroup.procs").write_text(str(os.getpid()))
+        yield own
+    finally:
+        (before / "cgroup.procs").write_text(str(os.getpid()))
+        own.rmdir()
+
+
+async def _picture(seconds: float, cgroup: Path, run_dir: str) -> str:
+    flags = {
+        "cgroup": str(cgroup),
+        "pin_dir": f"/sys/fs/bpf/{cgroup.name}",
+        "run_dir": run_dir,
+        "metrics_listen": "off",
+    }
+    async with Agent(settings.load(flags=flags)) as agent:
 
         async def source() -> Snapshot:
             return agent.shown()
@@ -37,8 +64,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=30.0, help="how long the shop runs before")
     seconds = parser.parse_args().seconds
-    with open_shop():
-        picture = asyncio.run(_picture(seconds))
+    with _own_cgroup() as cgroup, tempfile.TemporaryDirectory() as run_dir, open_shop():
+        picture = asyncio.run(_picture(seconds, cgroup, run_dir))
     # The picture must not make its reader's browser fetch anything: any monospace font will do.
     picture = re.sub(r"@font-face\s*\{[^}]*\}\s*", "", picture)
     PICTURE.write_text(picture, encoding="utf-8")
