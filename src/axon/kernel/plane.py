@@ -18,6 +18,7 @@ from axon.kernel.ring import FlowRing
 from axon.kernel.system import wait_for_runs
 
 _LEAST_MAPPED = 256
+_HELD = 4 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,7 @@ class Kernel:
         self.filters = maps["ax_filters"].mapped(0, maps["ax_filters"].entries)
         self._slots = maps["ax_slots"].mapped(0, self.max_series)
         self._cells: list[Array] = []
+        self._most_held = min(self.max_series, _HELD // (abi.cell.itemsize * self.shards))
         self._used = 0
         self._ring: FlowRing | None = None
         self._timing: bpf.Fd | None = None
@@ -87,19 +89,20 @@ class Kernel:
         """Return the first n slots, shape (n,) of ax_slot."""
         return self._slots[:n]
 
-    def cells(self, n: int) -> list[Array]:
-        """Return each shard's first n cells, shape (n,) of ax_cell; the count is hist's sum.
+    def cells(self, n: int, first: int = 0) -> list[Array]:
+        """Return n cells of each shard from `first` on, shape (n,) of ax_cell; the count is hist's sum.
 
-        Only a prefix is mapped, since mapped pages count as the agent's memory. It grows by powers
-        of two; views handed out before stay valid.
+        Mapped pages count as the agent's memory. So only a beginning of each shard stays mapped, as
+        far as it has been asked for and up to _HELD in all; what lies behind is mapped anew by each
+        call, for as long as the arrays live. Views handed out before stay valid.
         """
-        if not self._cells or n > len(self._cells[0]):
-            room = min(self.max_series, max(_LEAST_MAPPED, 1 << max(n - 1, 0).bit_length()))
-            self._cells = [
-                self._maps["ax_cells"].mapped(shard * self.max_series, room)
-                for shard in range(self.shards)
-            ]
-        return [shard[:n] for shard in self._cells]
+        table, end = self._maps["ax_cells"], first + n
+        if end > self._most_held:
+            return [table.mapped(s * self.max_series + first, n) for s in range(self.shards)]
+        if not self._cells or end > len(self._cells[0]):
+            room = min(self._most_held, max(_LEAST_MAPPED, 1 << max(end - 1, 0).bit_length()))
+            self._cells = [table.mapped(s * self.max_series, room) for s in range(self.shards)]
+        return [shard[first : first + n] for shard in self._cells]
 
     def used_slots(self) -> int:
         """Return the highest slot that was ever seen in use, and one more."""

@@ -19,7 +19,6 @@ from axon.snapshot.sparse import SHIFT, Rows
 from axon.snapshot.table import Table
 from axon.snapshot.window import Change, Ring, Window
 
-_BLOCK = 512  # cells read at a time: 1 MB, so that sums over shards stay in the cache
 _WRITTEN_NS = 1_000_000  # a program writes a slot's entry at once: by this age it is complete
 
 
@@ -113,16 +112,18 @@ class Collector:
     def _read(self, used: int, now: int) -> Change:
         """Read what has changed since the last look into the table; return the differences."""
         table, layout = self._table, self._layout
-        shards = [layout.as_words(cells) for cells in self._kernel.cells(used)]
         looked = [np.zeros(0, np.intp)]
         sums = [np.zeros((0, layout.first), np.uint64)]
         keys = [np.zeros(0, np.uint32)]
         values = [np.zeros(0, np.uint64)]
-        for low in range(0, used, _BLOCK):
-            here = slice(low, min(low + _BLOCK, used))
+        block = layout.block(self._kernel.shards)
+        for low in range(0, used, block):
+            here = slice(low, min(low + block, used))
             if not table.live[here].any():
                 continue
-            seen = _added([shard[here, : layout.first] for shard in shards])
+            cells = self._kernel.cells(here.stop - low, low)
+            shards = [layout.as_words(shard) for shard in cells]
+            seen = _added([shard[:, : layout.first] for shard in shards])
             grown = seen - table.sums[here]
             changed = grown.any(axis=1) & table.live[here]
             rows = np.flatnonzero(changed | table.unsettled[here])
@@ -130,11 +131,11 @@ class Collector:
             if not len(rows):
                 continue
             slots = rows + low
-            cells = _added([shard[slots, layout.first :] for shard in shards])
-            full = np.flatnonzero(cells != 0)
+            counts = _added([shard[rows, layout.first :] for shard in shards])
+            full = np.flatnonzero(counts != 0)
             row, bucket = np.divmod(full, layout.width)
             keys.append(((slots[row] << SHIFT) + bucket).astype(np.uint32))
-            values.append(cells.ravel()[full])
+            values.append(counts.ravel()[full])
             looked.append(slots)
             sums.append(grown[rows])
             table.sums[slots] = seen[rows]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 U64 = NDArray[np.uint64]
+
+_BLOCK_BYTES = 2 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,16 @@ class Layout:
     def width(self) -> int:
         """How many buckets a cell has, those of all its histograms."""
         return self.words - self.first
+
+    def block(self, shards: int) -> int:
+        """Return how many slots to look at together, so that their cells fit into the cache."""
+        return max(_BLOCK_BYTES // (self.words * 8 * shards), 16)
+
+    def blocks(self, slots: NDArray[np.intp], shards: int) -> Iterator[NDArray[np.intp]]:
+        """Yield ascending slots in parts that lie within a block each."""
+        size = self.block(shards)
+        if len(slots):
+            yield from np.split(slots, np.flatnonzero(np.diff(slots // size)) + 1)
 
     def as_words(self, cells: NDArray[Any]) -> U64:
         """Return a view of (n,) cells as (n, words)."""

@@ -46,13 +46,14 @@ class Slots(Protocol):
     """The part of the kernel's interface that retiring needs."""
 
     max_series: int
+    shards: int
 
     def slots(self, n: int, /) -> NDArray[Any]:
         """Return the first `n` slots, `ax_slot`, writable."""
         ...
 
-    def cells(self, n: int, /) -> Sequence[NDArray[Any]]:
-        """Return the first `n` cells of each shard, `ax_cell`, writable."""
+    def cells(self, n: int, first: int, /) -> Sequence[NDArray[Any]]:
+        """Return `n` cells of each shard from `first` on, `ax_cell`, writable."""
         ...
 
     def delete_series(self, keys: NDArray[Any], /) -> None:
@@ -82,7 +83,7 @@ class Retirer:
         begun = [s for s, g in half if slots["gen"][s] == g]
         cleared = [s for s, g in half if slots["gen"][s] == g + 1]
         unmarked = [s for s in cleared if not slots["created"][s] and slots["pid"][s] != GIVEN]
-        self._clear(np.array(begun, np.intp))
+        self._clear(np.array(sorted(begun), np.intp))
         self._give(np.array(begun + unmarked, np.intp))
 
     def finish(self, table: Table, now: int) -> Rows:
@@ -96,9 +97,11 @@ class Retirer:
         slots = self._kernel.slots(int(due[-1]) + 1)
         totals = self._ledger.totals.copy()
         words = self._layout.as_words(totals)
-        role = slots["key"]["role"][due]
-        for shard in self._kernel.cells(int(due[-1]) + 1):
-            np.add.at(words, role, self._layout.as_words(shard)[due])
+        for block in self._layout.blocks(due, self._kernel.shards):
+            first, n = int(block[0]), int(block[-1] - block[0]) + 1
+            role = slots["key"]["role"][block]
+            for shard in self._kernel.cells(n, first):
+                np.add.at(words, role, self._layout.as_words(shard)[block - first])
         if not self._ledger.add(totals, zip(due.tolist(), slots["gen"][due].tolist(), strict=True)):
             return due[:0]
         # First, so that an error below costs slots and never counts anything twice.
@@ -136,12 +139,12 @@ class Retirer:
         return np.sort(candidate[gone][:_AT_ONCE])
 
     def _clear(self, slots: Rows) -> None:
-        if not len(slots):
-            return
-        n = int(slots.max()) + 1
-        for shard in self._kernel.cells(n):
-            self._layout.as_words(shard)[slots] = 0
-        entries = self._kernel.slots(n)
+        """Empty ascending slots and their cells."""
+        for block in self._layout.blocks(slots, self._kernel.shards):
+            first, n = int(block[0]), int(block[-1] - block[0]) + 1
+            for shard in self._kernel.cells(n, first):
+                self._layout.as_words(shard)[block - first] = 0
+        entries = self._kernel.slots(int(slots.max(initial=-1)) + 1)
         for field in ("key", "created", "pid"):
             entries[field][slots] = np.zeros((), entries.dtype[field])
         # Last: from here on recovery takes the slot to be empty.

@@ -108,9 +108,9 @@ class Window:
     def stats(self, slots: Rows, groups: Rows, n: int, failed: NDArray[np.bool_]) -> Stats:
         """Return the statistics of `n` groups.
 
-        `slots` (rows,) are the series, `groups` (rows,) the group of each in 0..n-1, or n for
-        none; `failed` (rows,) tells whether its requests count as errors.
+        `slots` (rows,) are the series, `groups` (rows,) the group of each in 0..n-1, -1 for none; `failed` (rows,) tells whether its requests count as errors.
         """
+        groups = np.where(groups < 0, n, groups)
         group_of = self._table(slots, groups, n)
         failed_of = self._table(slots, np.where(failed, groups, n), n)
         count, errors, sums = np.zeros(n), np.zeros(n), np.zeros((self.layout.first, n))

@@ -3,55 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from axon.kernel import load_abi
+
 SECOND = 1_000_000_000
-DEPTH = 16
-WORDS = 8
-RT_SET = np.dtype(
-    [
-        ("words", "<u4"),
-        ("pad", "<u4"),
-        ("wild", "<u8", (DEPTH, WORDS)),
-        ("len", "<u8", (DEPTH + 1, WORDS)),
-        ("route", "<u8", (64 * WORDS,)),
-    ]
-)
-ROUTE = np.dtype(
-    [
-        ("len", "<u2"),
-        ("truncated", "u1"),
-        ("pattern", "u1"),
-        ("set", "<u4"),
-        ("created", "<u8"),
-        ("text", "u1", (256,)),
-    ]
-)
-
-
-@dataclass
-class Abi:
-    """The dtypes that routes need."""
-
-    rt_set: np.dtype[Any] = field(default_factory=lambda: RT_SET)
+ABI = load_abi()
+DEPTH, WORDS = ABI.rt_set["wild"].shape
 
 
 class RouteKernel:
     """Route texts, pattern sets and the control block; it fails where it is told to."""
 
     def __init__(self, secret: int = 0x1234_5678_9ABC_DEF1, max_routes: int = 4096) -> None:
-        self.abi = Abi()
+        self.abi = ABI
         self.now = 1000 * SECOND
         self.ctl = np.zeros(1, [("secret", "<u8"), ("route_set", "<u4"), ("route_serial", "<u4")])
         self.ctl["secret"] = secret
         self.max_routes = max_routes
         self.table: dict[int, NDArray[Any]] = {}
         self.segs: dict[tuple[int, int, int], NDArray[Any]] = {}
-        self.sets = np.zeros(2, RT_SET)
+        self.sets = np.zeros(2, ABI.rt_set)
         self.log: list[str] = []
 
     def clock(self) -> int:
@@ -72,7 +47,7 @@ class RouteKernel:
         """Name a route."""
         if route not in self.table and len(self.table) >= self.max_routes:
             raise OSError(7, "Argument list too long")
-        row = np.zeros((), ROUTE)
+        row = np.zeros((), ABI.route)
         data = text.encode()
         row["text"][: len(data)] = np.frombuffer(data, "u1")
         row["len"], row["pattern"], row["created"] = len(data), pattern, self.now

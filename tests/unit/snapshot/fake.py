@@ -9,49 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-KEY = np.dtype(
-    [
-        ("cgroup", "<u8"),
-        ("route", "<u8"),
-        ("peer", "u1", (16,)),
-        ("comm", "u1", (16,)),
-        ("port", "<u2"),
-        ("status", "<u2"),
-        ("role", "u1"),
-        ("method", "u1"),
-        ("version", "u1"),
-        ("error", "u1"),
-    ]
-)
-CELL = np.dtype(
-    [
-        ("dur_sum", "<u8"),
-        ("ttfb_sum", "<u8"),
-        ("req_body", "<u8"),
-        ("resp_body", "<u8"),
-        ("req_wire", "<u8"),
-        ("resp_wire", "<u8"),
-        ("spare", "<u8", (2,)),
-        ("req_size", "<u8", (12,)),
-        ("resp_size", "<u8", (12,)),
-        ("hist", "<u8", (216,)),
-    ]
-)
-SLOT = np.dtype([("key", KEY), ("created", "<u8"), ("gen", "<u4"), ("pid", "<u4")])
+from axon.kernel import load_abi
+
+ABI = load_abi()
+KEY, CELL, SLOT = ABI.key, ABI.cell, ABI.slot
 SECOND = 1_000_000_000
-
-
-@dataclass
-class FakeAbi:
-    """The dtypes of bpf/axon.h."""
-
-    key: np.dtype[Any] = KEY
-    cell: np.dtype[Any] = CELL
-    slot: np.dtype[Any] = SLOT
-
-    def enum(self, name: str) -> dict[str, int]:
-        """Return the one enumeration that is asked for."""
-        return {"ax_role": {"AX_ROLE_SERVER": 0, "AX_ROLE_CLIENT": 1}}[name]
 
 
 @dataclass
@@ -67,11 +29,11 @@ class FakeKernel:
     """Slots, cells, the series table and the queue of free slots; time goes when it is told to."""
 
     def __init__(self, max_series: int = 64, shards: int = 2) -> None:
-        self.abi = FakeAbi()
+        self.abi = ABI
         self.max_series = max_series
         self.shards = shards
         self.now = 1000 * SECOND
-        self.ctl = np.zeros(1, [("secret", "<u8")])
+        self.ctl = np.zeros(1, ABI.ctl)
         self.ctl["secret"] = 7
         self.table = np.zeros(max_series, SLOT)
         self.memory = [np.zeros(max_series, CELL) for _ in range(shards)]
@@ -91,9 +53,9 @@ class FakeKernel:
         """Return the first n slots."""
         return self.table[:n]
 
-    def cells(self, n: int, /) -> list[NDArray[Any]]:
-        """Return the first n cells of each shard."""
-        return [shard[:n] for shard in self.memory]
+    def cells(self, n: int, first: int, /) -> list[NDArray[Any]]:
+        """Return n cells of each shard."""
+        return [shard[first : first + n] for shard in self.memory]
 
     def used_slots(self) -> int:
         """Return the end of what was ever used."""
