@@ -8,6 +8,8 @@
 
 #define AX_W_HTTP1 AX_W8('H', 'T', 'T', 'P', '/', '1', '.', 0)
 #define AX_W_HTTP2 AX_W8('H', 'T', 'T', 'P', '/', '2', '.', '0')
+#define AX_W_HTTP AX_W8('h', 't', 't', 'p', ':', '/', '/', 0)
+#define AX_W_HTTPS AX_W8('h', 't', 't', 'p', 's', ':', '/', '/')
 #define AX_LOW(n) (~0ULL >> (64 - 8 * (n)))
 
 enum ax_line_result {
@@ -153,7 +155,7 @@ AX_GLOBAL int ax_request_line(struct __sk_buff *skb, u32 lvl, u32 from, u32 to, 
 	struct ax_work *w = ax_area(lvl);
 	u32 cut = cut_out & 1, outstanding = cut_out >> 1;
 	u32 target, end, mlen, before;
-	u64 route = AX_ROUTE_NONE;
+	u64 route = AX_ROUTE_NONE, scheme;
 	int m, r;
 	u8 c;
 
@@ -181,12 +183,9 @@ AX_GLOBAL int ax_request_line(struct __sk_buff *skb, u32 lvl, u32 from, u32 to, 
 	if (ax_introduce(skb, lvl))
 		return AX_L_LOST;
 	c = w->win[target];
-	if ((c | 0x20) == 'h' && end - target > 8) {
-		u32 at = target + 7;
-
-		if ((w->win[target + 4] | 0x20) == 's')
-			at++;
-		r = ax_after_authority(lvl, at, end);
+	scheme = ax_word(w, target) | AX_LOWER;
+	if (end - target > 8 && ((scheme & AX_LOW(7)) == AX_W_HTTP || scheme == AX_W_HTTPS)) {
+		r = ax_after_authority(lvl, target + (scheme == AX_W_HTTPS ? 8 : 7), end);
 		if (r > 0 && r < AX_WINDOW) {
 			target = AX_INDEX(r, AX_WINDOW);
 			c = '/';
