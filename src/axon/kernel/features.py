@@ -253,7 +253,7 @@ _CHECKS = (
     _Check(
         "socket release",
         _try(probes.storage_at_release),
-        "Run Linux 5.12 or newer.",
+        _NEWER,
         "connections that die without a packet are not closed in the books",
     ),
     _Check(

@@ -20,23 +20,25 @@ _CACHES = (8, 16, 32, 64, 96, 128, 192, 256)  # kmalloc's size classes; then pow
 
 def map_bytes(kind: int, key: int, value: int, entries: int, cpus: int) -> int:
     """Return the most that a map can take, in bytes, its sockets' storage left out."""
+    return _up(_MAP + _content(kind, key, value, entries, cpus), PAGE)
+
+
+def _content(kind: int, key: int, value: int, entries: int, cpus: int) -> int:
     value8, key8 = _up(value, 8), _up(key, 8)
     match kind:
-        case bpf.MAP_ARRAY:
-            return PAGE + _up(entries * value8, PAGE)
+        case bpf.MAP_ARRAY:  # one that can be mapped begins on a page of its own
+            return PAGE - _MAP + entries * value8
         case bpf.MAP_PERCPU_ARRAY:
-            return _MAP + entries * (value8 * cpus + 8)
+            return entries * (value8 * cpus + 8)
         case bpf.MAP_HASH | bpf.MAP_LRU_HASH:
-            spare = cpus if kind == bpf.MAP_HASH else 0
             element = _HASH_ELEMENT + key8 + value8
-            return _MAP + (entries + spare) * element + _power(entries) * _HASH_BUCKET
+            return (entries + cpus) * element + _power(entries) * _HASH_BUCKET
         case bpf.MAP_QUEUE | bpf.MAP_STACK:
-            return _MAP + (entries + 1) * value
+            return (entries + 1) * value
         case bpf.MAP_RINGBUF:
-            pages = 2 * entries // PAGE + 3
-            return _MAP + entries + 3 * PAGE + pages * 8
+            return entries + 3 * PAGE + (2 * entries // PAGE + 3) * 8
         case _:
-            return _MAP + _power(cpus) * _HASH_BUCKET
+            return _power(cpus) * _HASH_BUCKET
 
 
 def storage_bytes(value: int) -> int:

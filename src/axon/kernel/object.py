@@ -10,6 +10,7 @@ import re
 from contextlib import suppress
 from ctypes import c_size_t, c_uint32
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Self
@@ -23,7 +24,7 @@ from axon.kernel.btf import Btf, BtfError
 from axon.kernel.libbpf import OpenOpts, check, lib, messages, pointer, sized
 from axon.kernel.maps import Map
 
-_LOG_SIZE = 16 << 20
+_LOG_SIZE = (1 << 24) - 1  # what kernels before 5.16 take at most
 _LOG_SHOWN = 12
 _NAME = "axon"
 RODATA = ".rodata"
@@ -93,7 +94,11 @@ class BpfObject:
             ) from e
         self.maps = {m.name: m for m in self._each_map()}
         self.programs = {p.name: p for p in self._each_program()}
-        self.abi = Abi(self.btf)
+
+    @cached_property
+    def abi(self) -> Abi:
+        """The contract's layouts, for an object that has them."""
+        return Abi(self.btf)
 
     def set_entries(self, name: str, entries: int) -> None:
         """Set how many entries a map will have."""

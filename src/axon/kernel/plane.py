@@ -27,7 +27,7 @@ class ProgStat:
 
     run_time_ns: int
     run_cnt: int
-    verified_insns: int
+    verified_insns: int  # 0 where the kernel does not say (before 5.16)
     memlock: int  # bytes
 
 

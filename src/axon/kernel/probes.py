@@ -101,7 +101,7 @@ def storage_in_packets() -> None:
 
 
 def storage_at_release() -> None:
-    """Load a cgroup/sock_release program that asks for its socket's storage (5.12)."""
+    """Load a cgroup/sock_release program that asks for its socket's storage (5.10)."""
     with _storage() as fd:
         code = copy(R2, R1) + _get_storage(fd) + _PASS
         bpf.prog_load(bpf.PROG_CGROUP_SOCK, _NAME, code, bpf.ATTACH_SOCK_RELEASE).close()

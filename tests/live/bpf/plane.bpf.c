@@ -104,8 +104,14 @@ int ax_egress(struct __sk_buff *skb)
 {
 	struct ax_flow *flow = bpf_ringbuf_reserve(&ax_flows, sizeof(*flow), 0);
 
-	if (!flow)
+	if (!flow) {
+		u32 zero = 0;
+		u64 *stats = bpf_map_lookup_elem(&ax_stats, &zero);
+
+		if (stats)
+			__sync_fetch_and_add(&stats[AX_DROP_FLOW_RING], 1);
 		return 1;
+	}
 	__builtin_memset(flow, 0, sizeof(*flow));
 	flow->number = sent++;
 	flow->duration = skb->len;

@@ -191,7 +191,7 @@ def test_another_cgroup(attach: Attach, settings: Settings, talk: Talk, seen: Se
 
 
 def test_run_times(attach: Attach, talk: Talk) -> None:
-    """Runs and their time are counted while they are measured, and verified instructions always."""
+    """Runs and their time are counted while they are measured."""
     attached = attach()
     attached.measure_runs(on=True)
     assert talk(10).wait() == 0
@@ -199,7 +199,6 @@ def test_run_times(attach: Attach, talk: Talk) -> None:
     stat = attached.program_stats()["ax_ingress"]
     assert stat.run_cnt == 10
     assert stat.run_time_ns > 0
-    assert stat.verified_insns > 0
     assert stat.memlock > 0
 
 
@@ -210,9 +209,9 @@ def test_memory_bound_holds(attach: Attach, settings: Settings) -> None:
     for name, opened in open_maps(settings.pin_dir / "maps").items():
         info, taken = opened.info, bpf.fd_info(opened.fd)["memlock"]
         bound = map_bytes(info.type, info.key_size, info.value_size, info.max_entries, cpus)
-        assert taken <= bound <= taken + 2 * mmap.PAGESIZE, name
+        assert taken <= bound <= taken + 3 * mmap.PAGESIZE, name
         total += taken
-    assert total <= attached.bytes_total <= total * 1.01
+    assert total <= attached.bytes_total <= total * 1.02
 
 
 def test_cells_grow(attach: Attach) -> None:
