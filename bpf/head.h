@@ -184,7 +184,7 @@ AX_GLOBAL int ax_request_line(struct __sk_buff *skb, u32 lvl, u32 from, u32 to, 
 		return AX_L_LOST;
 	c = w->win[target];
 	scheme = ax_word(w, target) | AX_LOWER;
-	if (end - target > 8 && ((scheme & AX_LOW(7)) == AX_W_HTTP || scheme == AX_W_HTTPS)) {
+	if (end - target >= 8 && ((scheme & AX_LOW(7)) == AX_W_HTTP || scheme == AX_W_HTTPS)) {
 		r = ax_after_authority(lvl, target + (scheme == AX_W_HTTPS ? 8 : 7), end);
 		if (r > 0 && r < AX_WINDOW) {
 			target = AX_INDEX(r, AX_WINDOW);
@@ -272,6 +272,27 @@ AX_GLOBAL int ax_blanks(u32 lvl, u32 from, u32 to)
 	return from + 16;
 }
 
+/* Where win[from..to) ends without the blanks behind it, at most 16 of them. */
+AX_GLOBAL int ax_trim(u32 lvl, u32 from, u32 to)
+{
+	struct ax_work *w = ax_area(lvl);
+
+	if (!w)
+		return to;
+#pragma clang loop unroll(disable)
+	for (u32 i = 0; i < 16; i++) {
+		u8 c;
+
+		if (to <= from || to > AX_WINDOW)
+			break;
+		c = w->win[AX_INDEX(to - 1, AX_WINDOW)];
+		if (c != ' ' && c != '\t')
+			break;
+		to--;
+	}
+	return to;
+}
+
 /* A Content-Length value win[from..to): 1*DIGIT between optional blanks. */
 AX_GLOBAL int ax_length(u32 lvl, u32 from, u32 to)
 {
@@ -308,22 +329,12 @@ AX_GLOBAL int ax_length(u32 lvl, u32 from, u32 to)
 AX_GLOBAL int ax_coding(u32 lvl, u32 from, u32 to)
 {
 	struct ax_work *w = ax_area(lvl);
-	u32 end = to;
+	u32 end;
 	u64 v;
 
 	if (!w || to > AX_WINDOW || from > to)
 		return AX_L_BAD_LENGTH;
-#pragma clang loop unroll(disable)
-	for (int i = 0; i < 16; i++) {
-		u8 c;
-
-		if (end <= from || end > AX_WINDOW)
-			break;
-		c = w->win[AX_INDEX(end - 1, AX_WINDOW)];
-		if (c != ' ' && c != '\t')
-			break;
-		end--;
-	}
+	end = ax_trim(lvl, from, to);
 	w->d.h.flags |= AX_D_CODED | AX_D_FRAMED;
 	w->d.h.flags &= ~AX_D_CHUNKED;
 	if (end < from + 7 || end < 8 || end > AX_WINDOW)
@@ -345,17 +356,13 @@ AX_GLOBAL int ax_keep_host(struct __sk_buff *skb, u32 lvl, u32 from, u32 to)
 	struct ax_cold *cold;
 	u32 n;
 
-	if (!w || !sk || from >= AX_WINDOW)
+	if (!w || !sk)
 		return -1;
-	from = AX_INDEX(from, AX_WINDOW);
 	cold = bpf_sk_storage_get(&ax_cold, sk, 0, 0);
 	if (!cold)
 		return -1;
-	if (from < to && w->win[from] == ' ')
-		from++;
-	n = to - from;
-	if (from > to)
-		n = 0;
+	from = ax_blanks(lvl, from, to);
+	n = ax_trim(lvl, from, to) - from;
 	cold->host_cut = n > AX_HOST;
 	if (n > AX_HOST)
 		n = AX_HOST;
