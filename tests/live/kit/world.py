@@ -58,10 +58,11 @@ def ip(*arguments: str) -> None:
 class Place:
     """A network namespace whose processes and sockets are in the world's cgroup."""
 
-    def __init__(self, name: str, cgroup: Path, number: int) -> None:
+    ip4: str
+    ip6: str
+
+    def __init__(self, name: str, cgroup: Path) -> None:
         self.name = name
-        self.ip4 = f"10.77.0.{number}"
-        self.ip6 = f"fd77::{number}"
         self._cgroup = cgroup
         self._started: list[subprocess.Popen[str]] = []
         ip("netns", "add", name)
@@ -168,20 +169,43 @@ class World:
         self.cgroup = cgroup_root() / self.name
         self._places: list[Place] = []
         self._port = 20_000
+        self._cables = 0
         self.cgroup.mkdir()
         try:
             self.server = self.place("s")
             self.client = self.place("c")
-            self._join()
+            self.join(self.server, self.client)
         except BaseException:
             self.close()
             raise
 
     def place(self, suffix: str) -> Place:
         """Make a place more."""
-        made = Place(f"{self.name}-{suffix}", self.cgroup, len(self._places) + 1)
+        made = Place(f"{self.name}-{suffix}", self.cgroup)
+        # what the host happens to prefer should not decide how the tests' packets are paced
+        made.sysctl("net.ipv4.tcp_congestion_control", "reno")
         self._places.append(made)
         return made
+
+    def remove(self, place: Place) -> None:
+        """Remove a place before the end."""
+        self._places.remove(place)
+        place.close()
+
+    def join(self, *places: Place) -> str:
+        """Join two places by a cable with addresses of its own; return its name in both."""
+        self._cables += 1
+        cable = f"cable{self._cables}"
+        a, b = places
+        ip("-n", a.name, "link", "add", cable, "type", "veth", "peer", cable, "netns", b.name)
+        for number, place in enumerate(places, 1):
+            place.ip4 = f"10.77.{self._cables}.{number}"
+            place.ip6 = f"fd77:{self._cables}::{number}"
+            inside = ("-n", place.name)
+            ip(*inside, "addr", "add", place.ip4 + "/24", "dev", cable)
+            ip(*inside, "addr", "add", place.ip6 + "/64", "dev", cable, "nodad")
+            ip(*inside, "link", "set", cable, "up")
+        return cable
 
     def port(self) -> int:
         """Return a port that no test has used: requests are told apart by it."""
@@ -193,17 +217,6 @@ class World:
         for place in self._places:
             place.close()
         _remove_cgroup(self.cgroup)
-
-    def _join(self) -> None:
-        a, b = self.server, self.client
-        ip("-n", a.name, "link", "add", "cable", "type", "veth", "peer", "cable", "netns", b.name)
-        for place in (a, b):
-            inside = ("-n", place.name)
-            ip(*inside, "addr", "add", place.ip4 + "/24", "dev", "cable")
-            ip(*inside, "addr", "add", place.ip6 + "/64", "dev", "cable", "nodad")
-            ip(*inside, "link", "set", "cable", "up")
-            # what the host happens to prefer should not decide how the tests' packets are paced
-            place.sysctl("net.ipv4.tcp_congestion_control", "reno")
 
 
 def sweep() -> None:

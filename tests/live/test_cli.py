@@ -1,0 +1,356 @@
+"""The command line against the real kernel: an agent of its own, a server in a cgroup of its own."""
+
+from __future__ import annotations
+
+import fcntl
+import http.client
+import json
+import os
+import pty
+import select
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from axon.kernel.system import cgroup_root
+
+AXON = (sys.executable, "-m", "axon")
+NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+
+_SERVER = """
+import http.server, os, sys, time
+open(sys.argv[1] + "/cgroup.procs", "w").write(str(os.getpid()))
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    wbufsize = -1
+    def do_GET(self):
+        if self.path == "/slow":
+            time.sleep(0.3)
+        self.send_response(500 if self.path == "/fail" else 200)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"ok")
+    def log_message(self, *_):
+        pass
+server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+print(server.server_port, flush=True)
+server.serve_forever()
+"""
+
+
+class Site:
+    """A server that only the agent of these tests sees, and the environment of that agent."""
+
+    def __init__(self, cgroup: Path, scratch: Path) -> None:
+        self.pins = Path("/sys/fs/bpf") / cgroup.name
+        self._server = subprocess.Popen(
+            [sys.executable, "-c", _SERVER, str(cgroup)], stdout=subprocess.PIPE, text=True
+        )
+        assert self._server.stdout
+        self._port = int(self._server.stdout.readline())
+        self.environment = os.environ | {
+            "AXON_PIN_DIR": str(self.pins),
+            "AXON_RUN_DIR": str(scratch / "run"),
+            "AXON_CGROUP": str(cgroup),
+            "AXON_METRICS_LISTEN": "off",
+            "AXON_LEARN_ROUTES": "false",
+            "AXON_MAX_SERIES": "500",
+            "TERM": "xterm-256color",
+        }
+
+    def ask(self, path: str, times: int = 1) -> None:
+        """Send requests to the server, all on one connection, from outside the cgroup."""
+        connection = http.client.HTTPConnection("127.0.0.1", self._port)
+        for _ in range(times):
+            connection.request("GET", path)
+            connection.getresponse().read()
+        connection.close()
+
+    def axon(
+        self, *arguments: str, before: tuple[str, ...] = ()
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a verb to its end."""
+        return subprocess.run(
+            [*before, *AXON, *arguments],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+            env=self.environment,
+        )
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start a verb."""
+        return subprocess.Popen(
+            [*AXON, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=self.environment,
+        )
+
+    def close(self) -> None:
+        """Stop the server and remove what an agent may have left."""
+        self._server.kill()
+        self._server.communicate()
+        self.axon("detach")
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    """Give a site."""
+    cgroup = cgroup_root() / f"axon-cli-{os.getpid()}"
+    cgroup.mkdir()
+    made = Site(cgroup, tmp_path)
+    yield made
+    made.close()
+    cgroup.rmdir()
+
+
+def until(true: Callable[[], bool], seconds: float = 40) -> None:
+    """Wait until something is so, or fail."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.05)
+
+
+def ready(site: Site, agent: subprocess.Popen[str]) -> None:
+    """Wait until an agent answers; fail with what it said if it ends instead."""
+    until(lambda: agent.poll() is not None or site.axon("status").returncode == 0)
+    if agent.poll() is not None:
+        raise AssertionError("\n".join(agent.communicate()))
+
+
+@contextmanager
+def running(site: Site, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """Run an agent until the end of the block, where it is asked to end and has to."""
+    agent = site.start("run", *arguments)
+    try:
+        ready(site, agent)
+        yield agent
+    finally:
+        agent.terminate()
+        agent.communicate(timeout=20)
+
+
+def rows(site: Site) -> dict[str, int]:
+    """Return the requests that have been counted so far, by route."""
+    said = site.axon("top", "--once", "-o", "json")
+    assert said.returncode == 0, said.stderr
+    return {row["route"]: row["total"] for row in json.loads(said.stdout)["endpoints"]}
+
+
+def test_run_for_a_while_prints_the_table(site: Site) -> None:
+    """Without a terminal the agent logs, ends by itself, prints what it saw and leaves nothing."""
+    agent = site.start("run", "--duration", "6")
+    ready(site, agent)
+    site.ask("/cart", 20)
+    site.ask("/fail", 5)
+    out, log = agent.communicate(timeout=30)
+    assert agent.returncode == 0, log
+    lines = {line.split()[2]: line.split() for line in out.splitlines() if " GET " in line}
+    assert lines["/cart"][-2:] == ["20", "200"]
+    assert lines["/fail"][4] == "100%"
+    assert "25 incoming requests so far, 0 lost" in out
+    assert "attached" in log
+    assert "detached" in log
+    assert not site.pins.exists()
+
+
+class Terminal:
+    """A terminal of 80 by 24 with a command on it."""
+
+    def __init__(self, site: Site, *arguments: str) -> None:
+        self._pid, self._fd = pty.fork()
+        if not self._pid:
+            os.execve(AXON[0], [*AXON, *arguments], site.environment)
+        fcntl.ioctl(self._fd, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+        self.shown = b""
+
+    def shows(self, text: bytes) -> bool:
+        """Read what there is, and say whether a text has been shown."""
+        while select.select([self._fd], [], [], 0.05)[0]:
+            try:
+                piece = os.read(self._fd, 65536)
+            except OSError:  # EIO: the other side is gone
+                break
+            if not piece:
+                break
+            self.shown += piece
+        return text in self.shown
+
+    def press(self, key: bytes) -> None:
+        """Press a key."""
+        os.write(self._fd, key)
+
+    def kill(self, number: signal.Signals) -> None:
+        """Send a signal."""
+        os.kill(self._pid, number)
+
+    def status(self) -> int:
+        """Wait for the command's end and return its exit status."""
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            self.shows(b"")
+            pid, status = os.waitpid(self._pid, os.WNOHANG)
+            if pid:
+                os.close(self._fd)
+                return os.waitstatus_to_exitcode(status)
+        self.kill(signal.SIGKILL)
+        raise AssertionError("did not end")
+
+
+@pytest.mark.parametrize("end", ["q", "ctrl-c", "SIGTERM"])
+def test_run_on_a_terminal_shows_the_table(site: Site, end: str) -> None:
+    """On a terminal the live table is shown until q, Ctrl-C or SIGTERM; nothing is left behind."""
+    terminal = Terminal(site, "run")
+    until(lambda: terminal.shows(b"ROUTE"))
+    site.ask("/cart", 7)
+    until(lambda: terminal.shows(b"/cart"))
+    match end:
+        case "q":
+            terminal.press(b"q")
+        case "ctrl-c":
+            terminal.press(b"\x03")
+        case _:
+            terminal.kill(signal.SIGTERM)
+    assert terminal.status() == 0
+    assert terminal.shows(b"7 requests arrived here")
+    assert not site.pins.exists()
+
+
+def test_top_on_a_terminal(site: Site) -> None:
+    """The live table of an agent that runs elsewhere shows its numbers, and q leaves it running."""
+    with running(site) as agent:
+        site.ask("/cart", 7)
+        terminal = Terminal(site, "top")
+        until(lambda: terminal.shows(b"/cart"))
+        terminal.press(b"q")
+        assert terminal.status() == 0
+        assert agent.poll() is None
+
+
+def test_the_counts_are_exact(site: Site) -> None:
+    """What `top --once` prints is what was asked, to the request."""
+    with running(site):
+        for path, times in (("/cart", 100), ("/fail", 11), ("/", 3)):
+            site.ask(path, times)
+        until(lambda: sum(rows(site).values()) >= 114)
+        assert rows(site) == {"/cart": 100, "/fail": 11, "/": 3}
+
+
+def test_observe_follows(site: Site) -> None:
+    """Only what passes the filters is shown, and the counts at the end say that it was all."""
+    with running(site):
+        watcher = site.start(
+            "observe", "--follow", "--status", "5xx", "-o", "jsonl", "--limit", "4"
+        )
+        time.sleep(2)
+        for _ in range(4):
+            site.ask("/cart", 3)
+            site.ask("/fail")
+        out, err = watcher.communicate(timeout=20)
+        flows = [json.loads(line) for line in out.splitlines()]
+        assert [(flow["path"], flow["status"]) for flow in flows] == [("/fail", 500)] * 4
+        assert err == "4 matched, 4 shown\n"
+
+
+def test_observe_by_duration_and_negation(site: Site) -> None:
+    """Slow requests are found by their duration; a negated filter shows all others."""
+    with running(site):
+        slow = site.start("observe", "-f", "--min-duration", "250ms", "--limit", "1", "-o", "jsonl")
+        other = site.start(
+            "observe", "-f", "--not", "--path", "/cart", "--limit", "2", "-o", "jsonl"
+        )
+        time.sleep(2)
+        for path in ("/cart", "/slow", "/cart", "/fail"):
+            site.ask(path)
+        assert json.loads(slow.communicate(timeout=20)[0])["path"] == "/slow"
+        lines = other.communicate(timeout=20)[0].splitlines()
+        assert [json.loads(line)["path"] for line in lines] == ["/slow", "/fail"]
+
+
+def test_observe_remembers(site: Site) -> None:
+    """Requests that were kept can be looked at afterwards."""
+    with running(site):
+        site.ask("/cart", 3)
+        site.ask("/fail", 2)
+        until(lambda: " 0 matched" not in site.axon("observe", "--error").stderr)
+        said = site.axon("observe", "--error", "--last", "1")
+        assert said.stdout.count("/fail") == 1
+        assert said.stderr.endswith("matched, 1 shown\n")
+
+
+def test_a_second_agent_is_refused(site: Site) -> None:
+    """A second agent, and removing what the first uses, are refused with the reason."""
+    with running(site) as agent:
+        second = site.axon("run")
+        assert (second.returncode, second.stderr.count("\n")) == (1, 1)
+        assert f"process {agent.pid}" in second.stderr
+        detach = site.axon("detach")
+        assert detach.returncode == 1
+        assert "Another agent" in detach.stderr
+        assert site.axon("status").returncode == 0
+
+
+def test_what_a_killed_agent_leaves_can_be_removed(site: Site) -> None:
+    """After SIGKILL the programs still count; detach removes them, and then there is nothing."""
+    with running(site) as agent:
+        agent.kill()
+        agent.wait()
+    assert site.pins.exists()
+    removed = site.axon("detach")
+    assert removed.returncode == 0
+    assert "removed" in removed.stdout
+    assert not site.pins.exists()
+    assert "nothing of Axon" in site.axon("detach").stdout
+
+
+def test_kept_programs_go_on_counting(site: Site) -> None:
+    """With `--keep` nothing is missed between two agents."""
+    with running(site, "--keep"):
+        site.ask("/cart", 5)
+    site.ask("/cart", 7)
+    with running(site, "--keep"):
+        until(lambda: rows(site).get("/cart") == 12)
+
+
+def test_doctor_and_status_agree(site: Site) -> None:
+    """Where an agent runs the doctor says that one can, and knows what it has counted."""
+    with running(site):
+        doctor = site.axon("doctor", "-o", "json")
+        assert doctor.returncode == 0
+        unseen = {row["name"]: row["here"] for row in json.loads(doctor.stdout)["not_seen"]}
+        assert unseen["TLS"] == "absent"
+        status = json.loads(site.axon("status", "-o", "json").stdout)
+        assert status["healthy"]
+        assert status["pin_dir"] == str(site.pins)
+
+
+@pytest.mark.parametrize("verb", ["run", "detach"])
+def test_without_root(site: Site, verb: str) -> None:
+    """Without root the verbs that need it say so in a line."""
+    said = site.axon(verb, before=NOBODY)
+    assert said.returncode == 1
+    assert said.stderr.count("\n") == 1
+    assert "root" in said.stderr
+
+
+@pytest.mark.parametrize("verb", ["top", "observe", "status"])
+def test_asking_without_root(site: Site, verb: str) -> None:
+    """An agent's socket is root's: others are told to use sudo."""
+    with running(site):
+        said = site.axon(verb, before=NOBODY)
+        assert said.returncode == 1
+        assert said.stderr.count("\n") == 1
+        assert "sudo" in said.stderr
