@@ -162,6 +162,20 @@ class Kernel:
         """Offer slots for new series."""
         self._maps["ax_free"].push(slots)
 
+    def admitted(self) -> Array:
+        """Return which routes and peers of workloads were let in, ax_wl_seen (n,)."""
+        return self._maps["ax_wl_seen"].keys()
+
+    def withdraw(self, gone: Array, owners: Array, left: Array) -> None:
+        """Forget routes and peers that were let in, and set how many their workloads have left.
+
+        `owners` is ax_wl_key (m,), `left` ax_wl (m,); a workload with nothing left is forgotten.
+        """
+        self._maps["ax_wl_seen"].delete_many(gone)
+        none = (left["routes"] == 0) & (left["peers"] == 0)
+        self._maps["ax_wl"].delete_many(owners[none])
+        self._maps["ax_wl"].update_many(owners[~none], left[~none])
+
     def write_rt(
         self, set_index: int, segs: Mapping[tuple[int, int], Array], rt_set: Array
     ) -> None:

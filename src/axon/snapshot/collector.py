@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from axon.snapshot.admission import Admitting, withdraw_unused
 from axon.snapshot.layout import Layout
 from axon.snapshot.ledger import Ledger
 from axon.snapshot.model import Snapshot
@@ -19,13 +20,13 @@ from axon.snapshot.sparse import SHIFT, Rows
 from axon.snapshot.table import Table
 from axon.snapshot.window import Change, Ring, Window
 
+_WITHDRAW_EVERY_NS = 10_000_000_000
 _WRITTEN_NS = 1_000_000  # a program writes a slot's entry at once: by this age it is complete
 
 
-class Kernel(Slots, Protocol):
+class Kernel(Slots, Admitting, Protocol):
     """The part of the kernel's interface that a look needs."""
 
-    abi: Any
     ctl: NDArray[Any]
 
     def used_slots(self) -> int:
@@ -68,6 +69,9 @@ class Collector:
         self._retirer = Retirer(kernel, self._layout, self._ledger, idle_seconds)
         self._retirer.recover()
         self._last: Snapshot | None = None
+        self._left = True
+        """Whether series have left since the kernel was last told what no series has any more."""
+        self._next_withdrawal = 0
 
     @property
     def problem(self) -> str | None:
@@ -90,8 +94,13 @@ class Collector:
             self._table.drop(freed)
             window = self._ring.forget(freed)
         left = self._retirer.start(self._table, now)
-        self._last = self._snapshot(now, window, came, same=not (went or len(left) or len(came)))
-        return self._last
+        self._left |= len(left) > 0
+        look = self._snapshot(now, window, came, same=not (went or len(left) or len(came)))
+        if self._left and now >= self._next_withdrawal:
+            withdraw_unused(self._kernel, look.keys)
+            self._left, self._next_withdrawal = False, now + _WITHDRAW_EVERY_NS
+        self._last = look
+        return look
 
     def _follow(self, used: int, now: int) -> tuple[Rows, bool]:
         """Take in series that have begun; return them, and whether others are no more."""

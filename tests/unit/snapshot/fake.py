@@ -28,7 +28,7 @@ class Socket:
 class FakeKernel:
     """Slots, cells, the series table and the queue of free slots; time goes when it is told to."""
 
-    def __init__(self, max_series: int = 64, shards: int = 2) -> None:
+    def __init__(self, max_series: int = 64, shards: int = 2, max_routes: int = 1000) -> None:
         self.abi = ABI
         self.max_series = max_series
         self.shards = shards
@@ -40,6 +40,9 @@ class FakeKernel:
         self.series: dict[bytes, tuple[int, int]] = {}
         self.free = deque(range(2, max_series))
         self.other = 0
+        self.max_routes = max_routes
+        self.seen: set[bytes] = set()
+        self.workloads: dict[bytes, int] = {}
         self.used = 2
         for role in (0, 1):
             self.table[role]["key"]["role"] = role
@@ -79,6 +82,30 @@ class FakeKernel:
             assert not any(shard[slot].tobytes().strip(b"\0") for shard in self.memory)
             self.free.append(slot)
 
+    def admitted(self) -> NDArray[Any]:
+        """Return the routes that were let in."""
+        return np.frombuffer(b"".join(sorted(self.seen)), ABI.wl_seen)
+
+    def withdraw(self, gone: NDArray[Any], owners: NDArray[Any], left: NDArray[Any], /) -> None:
+        """Forget some of them."""
+        self.seen -= {row.tobytes() for row in gone}
+        for owner, counts in zip(owners, left, strict=True):
+            self.workloads[owner.tobytes()] = int(counts["routes"])
+
+    def admit(self, key: NDArray[Any]) -> bool:
+        """Say whether a route is told apart, as ax_admit does."""
+        seen = np.zeros((), ABI.wl_seen)
+        for name in ("cgroup", "comm", "port", "role"):
+            seen["wl"][name] = key[name]
+        seen["lo"] = key["route"]
+        owner = seen["wl"].tobytes()
+        if seen.tobytes() not in self.seen:
+            if self.workloads.get(owner, 0) >= self.max_routes:
+                return False
+            self.seen.add(seen.tobytes())
+            self.workloads[owner] = self.workloads.get(owner, 0) + 1
+        return True
+
     def key(self, **fields: int) -> NDArray[Any]:
         """Return a series' key."""
         key = np.zeros((), KEY)
@@ -88,6 +115,9 @@ class FakeKernel:
 
     def slot_of(self, key: NDArray[Any]) -> tuple[int, int]:
         """Find or take a series' slot, as ax_slot_of does."""
+        if key["route"] > 1 and key.tobytes() not in self.series and not self.admit(key):
+            key = key.copy()
+            key["route"] = 0
         name = key.tobytes()
         if name not in self.series:
             if not self.free:
