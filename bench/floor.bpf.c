@@ -2,7 +2,7 @@
 /*
  * floor.bpf.c - what any observer of packets in cgroup_skb pays, to measure Axon's programs against in the same
  * run: reads the headers, finds the socket's storage and writes to it, loads up to 256 bytes, takes the clock.
- * empty_*: what the kernel's statistics count for doing nothing.
+ * One pair of programs for each step, so that each has its price; the first does nothing at all.
  */
 #include <linux/bpf.h>
 #include <bpf/bpf_endian.h>
@@ -29,69 +29,67 @@ struct {
 	__type(value, __u8[512]);
 } bytes SEC(".maps");
 
-static __always_inline int look(struct __sk_buff *skb)
+enum step { EMPTY, HEADERS, SOCKET, STORAGE, WRITTEN, LOADED, FLOOR };
+
+static __always_inline int look(struct __sk_buff *skb, enum step step)
 {
 	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
 	struct bpf_sock *sk = skb->sk;
-	__u32 zero = 0, off, n;
+	__u32 zero = 0, off, n, seq;
 	struct seen *s;
 	__u8 *th, *buf;
 
-	if (!sk || data + 40 > end || *(__u8 *)data >> 4 != 4)
+	if (step == EMPTY || !sk || data + 40 > end || *(__u8 *)data >> 4 != 4)
 		return 1;
 	off = (*(__u8 *)data & 15) * 4;
 	th = data + off;
 	if ((void *)th + 20 > end)
 		return 1;
 	off += (th[12] >> 4) * 4;
+	seq = bpf_ntohl(*(__u32 *)(th + 4));
+	asm volatile("" : "+r"(seq));
 	if (skb->len <= off)
 		return 1;
 	n = skb->len - off;
+	if (step == HEADERS)
+		return 1;
 	sk = bpf_sk_fullsock(sk);
-	if (!sk)
+	if (!sk || step == SOCKET)
 		return 1;
 	s = bpf_sk_storage_get(&seen, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!s || step == STORAGE)
+		return 1;
+	s->packets++;
+	s->seq = seq;
+	s->len = n;
+	if (step == WRITTEN)
+		return 1;
 	buf = bpf_map_lookup_elem(&bytes, &zero);
-	if (!s || !buf)
+	if (!buf)
 		return 1;
 	if (n > 256)
 		n = 256;
 	asm volatile("" : "+r"(n));
 	n = ((n - 1) & 255) + 1;
 	asm volatile("" : "+r"(n));
-	if (bpf_skb_load_bytes(skb, off, buf, n))
+	if (bpf_skb_load_bytes(skb, off, buf, n) || step == LOADED)
 		return 1;
-	s->packets++;
-	s->seq = bpf_ntohl(*(__u32 *)(th + 4)) + buf[0];
-	s->len = n;
 	s->time = bpf_ktime_get_ns();
 	return 1;
 }
 
-SEC("cgroup_skb/ingress")
-int floor_ingress(struct __sk_buff *skb)
-{
-	return look(skb);
-}
+#define PAIR(name, step)						\
+	SEC("cgroup_skb/ingress")					\
+	int name##_ingress(struct __sk_buff *skb) { return look(skb, step); }	\
+	SEC("cgroup_skb/egress")					\
+	int name##_egress(struct __sk_buff *skb) { return look(skb, step); }
 
-SEC("cgroup_skb/egress")
-int floor_egress(struct __sk_buff *skb)
-{
-	return look(skb);
-}
-
-SEC("cgroup_skb/ingress")
-int empty_ingress(struct __sk_buff *skb)
-{
-	(void)skb;
-	return 1;
-}
-
-SEC("cgroup_skb/egress")
-int empty_egress(struct __sk_buff *skb)
-{
-	(void)skb;
-	return 1;
-}
+PAIR(empty, EMPTY)
+PAIR(headers, HEADERS)
+PAIR(socket, SOCKET)
+PAIR(storage, STORAGE)
+PAIR(written, WRITTEN)
+PAIR(loaded, LOADED)
+PAIR(floor, FLOOR)
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";

@@ -1,0 +1,45 @@
+"""Runs the measurements named on the command line, or all of them, and writes the page."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Mapping
+
+from axon.errors import AxonError
+from bench import agent, bulk, idle, kernel, report, throughput
+from bench.report import Table
+from bench.world import BenchError
+
+SECTIONS: Mapping[str, Callable[[], Table]] = {
+    "kernel": kernel.measure,
+    "throughput": throughput.measure,
+    "agent": agent.measure,
+    "idle": idle.measure,
+    "bulk": bulk.measure,
+}
+
+
+def main() -> int:
+    """Measure; with no names given, also write docs/bench.md and the README's table."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("section", nargs="*", choices=[[], *SECTIONS], help=f"of {', '.join(SECTIONS)}; default: all")
+    names = parser.parse_args().section or list(SECTIONS)
+    if os.geteuid() != 0:
+        sys.exit("bench: loading programs into the kernel needs root: sudo make bench")
+    tables = []
+    for name in names:
+        print(f"# {name} ...", file=sys.stderr, flush=True)
+        try:
+            tables.append(SECTIONS[name]())
+        except (BenchError, AxonError) as e:
+            sys.exit(f"bench: {name}: {e}")
+        print(tables[-1].markdown(), flush=True)
+    if len(names) == len(SECTIONS):
+        report.write(tables)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

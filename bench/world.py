@@ -1,0 +1,132 @@
+"""Servers, clients and cgroups of a measurement. Each ends what it started."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from axon.kernel import Kernel, attach, system
+from axon.settings import load
+
+SERVER_CPU = 0
+CLIENT_CPU = 1
+
+_NGINX = """
+daemon off; master_process off; pid {home}/pid; error_log {home}/error.log;
+worker_rlimit_nofile 1000000;
+events {{ worker_connections 250000; }}
+http {{
+  access_log off; keepalive_requests 1000000000; keepalive_timeout 600s; sendfile on; tcp_nopush on;
+  client_body_temp_path {home}/t; proxy_temp_path {home}/t; fastcgi_temp_path {home}/t; uwsgi_temp_path {home}/t;
+  scgi_temp_path {home}/t;
+  server {{
+    listen {port} backlog=65535;
+    location / {{ return 200 "hello from nginx\\n"; }}
+    location /static/ {{ root {home}; }}
+    location /count {{ stub_status; }}
+  }}
+}}
+"""
+
+
+class BenchError(Exception):
+    """A measurement cannot be made here; the text says what is missing."""
+
+
+class Load(NamedTuple):
+    """What a load generator says of its run."""
+
+    rate: float  # requests a second
+    p99_us: float
+
+
+def require(*programs: str) -> None:
+    """Raise BenchError naming the programs that are not installed."""
+    missing = [p for p in programs if shutil.which(p) is None]
+    if missing:
+        raise BenchError(f"not installed: {', '.join(missing)}; `make setup` or apt-get install them")
+
+
+@contextmanager
+def cgroup(name: str) -> Iterator[Path]:
+    """Make a cgroup of our own below the v2 root; it is removed when its processes have gone."""
+    path = system.cgroup_to_attach(None) / f"axon-bench-{os.getpid()}-{name}"
+    path.mkdir()
+    try:
+        yield path
+    finally:
+        for _ in range(50):
+            try:
+                path.rmdir()
+                break
+            except OSError:
+                time.sleep(0.1)
+
+
+def start(command: Sequence[str], *, cpu: int | None, group: Path, **more: object) -> subprocess.Popen[str]:
+    """Start a command in a cgroup, pinned to a CPU."""
+
+    def enter() -> None:
+        (group / "cgroup.procs").write_text(str(os.getpid()), encoding="ascii")
+        if cpu is not None:
+            os.sched_setaffinity(0, {cpu})
+
+    return subprocess.Popen(command, preexec_fn=enter, text=True, **more)  # type: ignore[call-overload,no-any-return]
+
+
+@contextmanager
+def nginx(group: Path, port: int) -> Iterator[Path]:
+    """Serve on a port with one worker on the server's CPU; yields its folder, /static/ is below it."""
+    with tempfile.TemporaryDirectory(prefix="axon-bench-") as folder:
+        home = Path(folder)
+        home.chmod(0o755)
+        (home / "static").mkdir()
+        (home / "static" / "8k").write_bytes(os.urandom(8192))
+        (home / "nginx.conf").write_text(_NGINX.format(home=home, port=port), encoding="utf-8")
+        server = start(["nginx", "-c", str(home / "nginx.conf"), "-g", "user root;"], cpu=SERVER_CPU, group=group)
+        try:
+            time.sleep(0.5)
+            if server.poll() is not None:
+                raise BenchError(f"nginx ended at once: {(home / 'error.log').read_text(encoding='utf-8')}")
+            yield home
+        finally:
+            server.terminate()
+            server.wait()
+
+
+def wrk(url: str, *, seconds: int, connections: int, group: Path, close: bool = False) -> Load:
+    """Saturate a server from the client's CPU."""
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", url]
+    if close:
+        command[1:1] = ["-H", "Connection: close"]
+    client = start(command, cpu=CLIENT_CPU, group=group, stdout=subprocess.PIPE)
+    out, _ = client.communicate()
+    rate = re.search(r"Requests/sec:\s+([\d.]+)", out)
+    p99 = re.search(r"99%\s+([\d.]+)(us|ms|s)", out)
+    if rate is None or p99 is None:
+        raise BenchError(f"wrk said nothing of use: {out[-500:]}")
+    return Load(float(rate[1]), float(p99[1]) * {"us": 1, "ms": 1e3, "s": 1e6}[p99[2]])
+
+
+@contextmanager
+def axon(group: Path, **settings: object) -> Iterator[Kernel]:
+    """Attach Axon's programs to a cgroup, with pins of its own."""
+    with tempfile.TemporaryDirectory(prefix="axon-bench-") as run_dir:
+        flags: dict[str, object] = {
+            "pin_dir": f"/sys/fs/bpf/axon-bench-{os.getpid()}",
+            "run_dir": run_dir,
+            "cgroup": str(group),
+        }
+        kernel = attach(load(environ={}, flags=flags | settings))
+        try:
+            yield kernel
+        finally:
+            kernel.close(detach=True)
