@@ -195,6 +195,7 @@ AX_GLOBAL int ax_request_line(struct __sk_buff *skb, u32 lvl, u32 from, u32 to, 
 				target = AX_INDEX(target, AX_WINDOW);
 				w->win[target] = '/';
 				end = target + 1;
+				cut = 0;
 			}
 		}
 	}
