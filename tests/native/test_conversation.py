@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from random import Random
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.native import messages
 from tests.native.machine import Machine
 from tests.native.messages import Request, Response
+from tests.native.scale import examples
 from tests.native.talk import CLIENT, SERVER, Talk, check_counts, check_flows
 from tests.native.tcp import Tcp
 
@@ -17,7 +18,7 @@ _SEQ = st.sampled_from([0, 1000, 0x7FFFFFF0, 0xFFFFFF00, 0xFFFFFFFF])
 _ROLES = st.sampled_from([SERVER, CLIENT])
 
 
-@settings(max_examples=400)
+@examples(400)
 @given(
     exchanges=messages.conversations(),
     role=_ROLES,
