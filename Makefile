@@ -31,30 +31,30 @@ $(OBJECT): bpf/axon.bpf.c $(wildcard bpf/*.h) Makefile
 demo: ## set up, start a sample application and watch its requests live until q
 	@scripts/setup demo
 	@$(MAKE) --no-print-directory build
-	@scripts/demo
+	@scripts/as-root $(PY) -m demo $(DEMO)
 
-test: ## set up, build and run the whole test suite (root: the live tests load programs)
+test: ## set up, build and run the whole test suite
 	@scripts/setup test
 	@$(MAKE) --no-print-directory build
-	@scripts/run-tests $(TESTS)
+	@scripts/as-root $(PY) -m pytest $(TESTS)
 
 lint: ## check style, types, layers and that generated pages are current
 	@scripts/setup test
 	@scripts/lint
 
-bench: ## print every figure the README states, measured on this machine (root)
+bench: ## print every figure the README states, measured on this machine
 	@scripts/setup test
 	@$(MAKE) --no-print-directory build
-	@$(PY) -m bench $(BENCH)
+	@scripts/as-root $(PY) -m bench $(BENCH)
 
 docs: ## write the generated pages of docs/ anew
 	@scripts/setup test
 	@$(PY) -m scripts.docs
 
-screenshot: ## take the README's picture of the live table over the sample shop (root)
+screenshot: ## take the README's picture of the live table over the sample shop
 	@scripts/setup demo
 	@$(MAKE) --no-print-directory build
-	@$(PY) -m scripts.screenshot
+	@scripts/as-root $(PY) -m scripts.screenshot
 
 wheel: ## build dist/axon-*.whl, which carries the compiled object, and the sdist
 	@scripts/setup test
