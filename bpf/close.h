@@ -8,18 +8,20 @@
 
 #include "packet.h"
 
-/* Counts every request still outstanding. The socket is beyond sending: no hook runs beside this. */
+/* Counts every request still outstanding. The socket is beyond sending: no hook runs beside this. `error` is what it
+ * died of unless we saw something else. */
 static __always_inline void ax_settle_dead(struct ax_work *w, u32 lvl, struct bpf_sock *sk, struct ax_conn *c,
-					   struct ax_cold *cold)
+					   struct ax_cold *cold, u8 error)
 {
 	struct ax_ctl *ctl = ax_control();
 	u64 now;
-	u8 error = AX_ERROR_TIMEOUT;
 
 	if (!ctl)
 		return;
-	if ((c->seen[0] | c->seen[1]) & AX_SEEN_RESET)
+	if (c->seen[0] & AX_SEEN_RESET)
 		error = AX_ERROR_RESET;
+	else if (c->seen[1] & (AX_SEEN_GIVEN_UP | AX_SEEN_RESET))
+		error = AX_ERROR_TIMEOUT;	/* a process's own reset leaves after the state has changed, a timer's before */
 	else if ((c->seen[0] | c->seen[1]) & AX_SEEN_FIN)
 		error = AX_ERROR_NO_RESPONSE;
 	w->now = 0;
@@ -63,8 +65,21 @@ AX_GLOBAL int ax_settle_ops(struct bpf_sock_ops *ops, u32 lvl)
 	c = bpf_sk_storage_get(&ax_conns, sk, 0, 0);
 	cold = bpf_sk_storage_get(&ax_cold, sk, 0, 0);
 	if (c && cold)
-		ax_settle_dead(w, lvl, sk, c, cold);
+		ax_settle_dead(w, lvl, sk, c, cold, AX_ERROR_RESET);
 	return 0;
+}
+
+/* The last retransmission was in vain. */
+static __always_inline void ax_given_up(struct bpf_sock_ops *ops)
+{
+	struct bpf_sock *sk = ops->sk;
+	struct ax_conn *c;
+
+	if (!sk)
+		return;
+	c = bpf_sk_storage_get(&ax_conns, sk, 0, 0);
+	if (c)
+		c->seen[1] |= AX_SEEN_GIVEN_UP;
 }
 
 static __always_inline void ax_closed(struct bpf_sock_ops *ops)
@@ -97,7 +112,8 @@ AX_GLOBAL int ax_settle_sock(struct bpf_sock *sk, u32 lvl)
 	c = bpf_sk_storage_get(&ax_conns, sk, 0, 0);
 	cold = bpf_sk_storage_get(&ax_cold, sk, 0, 0);
 	if (c && cold)
-		ax_settle_dead(w, lvl, sk, c, cold);
+		ax_settle_dead(w, lvl, sk, c, cold,
+			       sk->state == AX_TCP_CLOSE ? AX_ERROR_TIMEOUT : AX_ERROR_NO_RESPONSE);
 	return 0;
 }
 

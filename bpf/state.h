@@ -103,6 +103,7 @@ enum ax_seen {
 	AX_SEEN_EARLY = 1,	/* ax_ooo holds something */
 	AX_SEEN_RESET = 2,
 	AX_SEEN_FIN = 4,
+	AX_SEEN_GIVEN_UP = 8,	/* retransmitted in vain until its time was up */
 };
 
 /*

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import socket
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import closing
 
-import pytest
-
-from tests.live.kit.books import Books
+from tests.live.kit.books import Books, wait_for
 from tests.live.kit.wire import OK, Listener, Wire, answer, get, head, post, reset
-from tests.live.kit.world import Place, World, ip
+from tests.live.kit.world import World
 
 HALF = head("HTTP/1.1 200 OK", "Content-Length: 100") + b"x" * 40
 
@@ -24,6 +19,17 @@ def closed(sock: socket.socket) -> bool:
         return sock.recv(1) == b""
     except ConnectionResetError:
         return True
+
+
+def send_until_refused(sock: socket.socket, data: bytes) -> bool:
+    """Send again and again; return whether the other end refuses it in the end."""
+    for _ in range(200):
+        try:
+            sock.sendall(data)
+        except (ConnectionResetError, BrokenPipeError):
+            return True
+        time.sleep(0.005)
+    return False
 
 
 def test_server_closes_without_a_response(listener: Listener, books: Books) -> None:
@@ -149,10 +155,7 @@ def test_client_closes_while_the_response_comes(listener: Listener, books: Books
     wire.answer(HALF)
     wire.client.close()
     assert wire.server.recv(1) == b""
-    with pytest.raises(OSError, match="reset|[Bb]roken"):
-        for _ in range(100):
-            wire.server.sendall(b"y")
-            time.sleep(0.01)
+    assert send_until_refused(wire.server, b"y")
     wire.server.close()
     books.expect(listener.port, ["GET /a 200 incomplete"])
 
@@ -186,10 +189,7 @@ def test_early_response_then_close(listener: Listener, books: Books) -> None:
     assert server.recv(100)
     server.sendall(answer(413, b"too large"))
     server.close()
-    with pytest.raises(OSError, match="reset|[Bb]roken"):
-        for _ in range(100):
-            client.sendall(b"u" * 10_000)
-            time.sleep(0.005)
+    assert send_until_refused(client, b"u" * 10_000)
     books.expect(listener.port, ["POST /up 413"])
 
 
@@ -204,39 +204,6 @@ def test_pipelined_requests_that_end(listener: Listener, books: Books) -> None:
         listener.port,
         ["GET /a 200", "GET /b 200 incomplete"] + [f"GET /{n} - no_response" for n in "cde"],
     )
-
-
-@pytest.fixture
-def pair(world: World) -> Iterator[tuple[Place, Place, str]]:
-    """Give two more places and the name of the cable between them."""
-    places = world.place("v"), world.place("w")
-    yield *places, world.join(*places)
-    for place in places:
-        world.remove(place)
-
-
-def test_peer_vanishes(pair: tuple[Place, Place, str], world: World, books: Books) -> None:
-    """A connection whose peer falls silent is closed in the books when TCP gives it up."""
-    here, away, cable = pair
-    with closing(Listener(world, here, away, here.ip4)) as listener:
-        asking, answering = listener.connect(), listener.connect()
-        for wire in (asking, answering):
-            wire.exchange(get("/a"))
-            for sock in (wire.client, wire.server):
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 300)
-        answering.ask(get("/b"))
-        ip("-n", away.name, "link", "set", cable, "down")
-        asking.client.sendall(get("/lost"))
-        answering.server.sendall(HALF)
-        for sock in (asking.client, answering.server):
-            with pytest.raises(TimeoutError) as given_up:
-                sock.recv(1)
-            assert given_up.value.errno == errno.ETIMEDOUT
-        served = ["GET /a 200", "GET /a 200", "GET /b 200 incomplete"]
-        asked = ["GET /a 200", "GET /a 200", "GET /lost - timeout"]
-        books.expect(listener.port, server=served, client=asked)
-        reset(answering.client)
-        books.expect(listener.port, server=served, client=[*asked, "GET /b - timeout"])
 
 
 def test_process_dies(listener: Listener, books: Books, world: World) -> None:
@@ -265,32 +232,26 @@ def test_many_ends_at_once(listener: Listener, books: Books) -> None:
             wire.answer(HALF)
         wires.append(wire)
 
-    def end(sides: list[socket.socket]) -> None:
-        for i, sock in enumerate(sides):
-            if i % 3:
-                sock.close()
-            else:
-                reset(sock)
-
     threads = [
-        threading.Thread(target=end, args=([getattr(w, side) for w in wires],))
+        threading.Thread(target=end_all, args=([getattr(wire, side) for wire in wires],))
         for side in ("client", "server")
     ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-
-    def settled() -> tuple[int, int]:
-        tally = [books.axon.tally(listener.port, role) for role in ("server", "client")]
-        return (sum(tally[0].values()), sum(tally[1].values()))
-
-    for _ in range(100):
-        if settled() == (40, 40):
-            break
-        time.sleep(0.02)
     for role in ("server", "client"):
+        wait_for(lambda r=role: books.axon.total(r, listener.port), (40).__eq__)  # type: ignore[misc]
         tally = books.axon.tally(listener.port, role)
         assert tally["GET /a 200 incomplete"] == 20
         assert tally["GET /a - reset"] + tally["GET /a - no_response"] == 20
         assert sum(tally.values()) == 40
+
+
+def end_all(sides: list[socket.socket]) -> None:
+    """End connections, every third by a reset."""
+    for i, sock in enumerate(sides):
+        if i % 3:
+            sock.close()
+        else:
+            reset(sock)
