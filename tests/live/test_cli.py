@@ -105,15 +105,29 @@ class Site:
         self.axon("detach")
 
 
+@contextmanager
+def made(name: str, scratch: Path) -> Iterator[Site]:
+    """Make a site, and leave nothing of it."""
+    cgroup = cgroup_root() / f"axon-{name}-{os.getpid()}"
+    cgroup.mkdir()
+    site = Site(cgroup, scratch)
+    yield site
+    site.close()
+    cgroup.rmdir()
+
+
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
-    """Give a site."""
-    cgroup = cgroup_root() / f"axon-cli-{os.getpid()}"
-    cgroup.mkdir()
-    made = Site(cgroup, tmp_path)
-    yield made
-    made.close()
-    cgroup.rmdir()
+    """Give a site without an agent."""
+    with made("cli", tmp_path) as site:
+        yield site
+
+
+@pytest.fixture(scope="module")
+def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """Give a site with an agent that several tests ask."""
+    with made("cli-watched", tmp_path_factory.mktemp("watched")) as site, running(site):
+        yield site
 
 
 def until(true: Callable[[], bool], seconds: float = 40) -> None:
@@ -143,9 +157,9 @@ def running(site: Site, *arguments: str) -> Iterator[subprocess.Popen[str]]:
         agent.communicate(timeout=20)
 
 
-def rows(site: Site) -> dict[str, int]:
+def rows(site: Site, words: str = "") -> dict[str, int]:
     """Return the requests that have been counted so far, by route."""
-    said = site.axon("top", "--once", "-o", "json")
+    said = site.axon("top", "--once", "-o", "json", "--filter", words)
     assert said.returncode == 0, said.stderr
     return {row["route"]: row["total"] for row in json.loads(said.stdout)["endpoints"]}
 
@@ -216,7 +230,8 @@ def test_run_on_a_terminal_shows_the_table(site: Site, end: str) -> None:
     terminal = Terminal(site, "run")
     until(lambda: terminal.shows(b"ROUTE"))
     site.ask("/cart", 7)
-    until(lambda: terminal.shows(b"/cart"))
+    until(lambda: terminal.shows(b"7 requests"))
+    assert b"/cart" in terminal.shown
     match end:
         case "q":
             terminal.press(b"q")
@@ -225,82 +240,76 @@ def test_run_on_a_terminal_shows_the_table(site: Site, end: str) -> None:
         case _:
             terminal.kill(signal.SIGTERM)
     assert terminal.status() == 0
-    assert terminal.shows(b"7 requests arrived here")
+    assert b"7 requests arrived here" in terminal.shown
     assert not site.pins.exists()
 
 
-def test_top_on_a_terminal(site: Site) -> None:
+def test_top_on_a_terminal(watched: Site) -> None:
     """The live table of an agent that runs elsewhere shows its numbers, and q leaves it running."""
-    with running(site) as agent:
-        site.ask("/cart", 7)
-        terminal = Terminal(site, "top")
-        until(lambda: terminal.shows(b"/cart"))
-        terminal.press(b"q")
-        assert terminal.status() == 0
-        assert agent.poll() is None
+    watched.ask("/seen-on-a-terminal")
+    terminal = Terminal(watched, "top")
+    until(lambda: terminal.shows(b"/seen-on-a-t"))
+    terminal.press(b"q")
+    assert terminal.status() == 0
+    assert watched.axon("status").returncode == 0
 
 
-def test_the_counts_are_exact(site: Site) -> None:
+def test_the_counts_are_exact(watched: Site) -> None:
     """What `top --once` prints is what was asked, to the request."""
-    with running(site):
-        for path, times in (("/cart", 100), ("/fail", 11), ("/", 3)):
-            site.ask(path, times)
-        until(lambda: sum(rows(site).values()) >= 114)
-        assert rows(site) == {"/cart": 100, "/fail": 11, "/": 3}
+    asked = {"/exact": 100, "/exact/ly": 11, "/exact/ly/so": 3}
+    for path, times in asked.items():
+        watched.ask(path, times)
+    until(lambda: rows(watched, "/exact") == asked)
+    time.sleep(2)
+    assert rows(watched, "/exact") == asked
 
 
-def test_observe_follows(site: Site) -> None:
+def test_observe_follows(watched: Site) -> None:
     """Only what passes the filters is shown, and the counts at the end say that it was all."""
-    with running(site):
-        watcher = site.start(
-            "observe", "--follow", "--status", "5xx", "-o", "jsonl", "--limit", "4"
-        )
-        time.sleep(2)
-        for _ in range(4):
-            site.ask("/cart", 3)
-            site.ask("/fail")
-        out, err = watcher.communicate(timeout=20)
-        flows = [json.loads(line) for line in out.splitlines()]
-        assert [(flow["path"], flow["status"]) for flow in flows] == [("/fail", 500)] * 4
-        assert err == "4 matched, 4 shown\n"
+    watcher = watched.start("observe", "-f", "--status", "5xx", "-o", "jsonl", "--limit", "4")
+    time.sleep(2)
+    for _ in range(4):
+        watched.ask("/cart", 3)
+        watched.ask("/fail")
+    out, err = watcher.communicate(timeout=40)
+    flows = [json.loads(line) for line in out.splitlines()]
+    assert [(flow["path"], flow["status"]) for flow in flows] == [("/fail", 500)] * 4
+    assert err == "4 matched, 4 shown\n"
 
 
-def test_observe_by_duration_and_negation(site: Site) -> None:
+def test_observe_by_duration_and_negation(watched: Site) -> None:
     """Slow requests are found by their duration; a negated filter shows all others."""
-    with running(site):
-        slow = site.start("observe", "-f", "--min-duration", "250ms", "--limit", "1", "-o", "jsonl")
-        other = site.start(
-            "observe", "-f", "--not", "--path", "/cart", "--limit", "2", "-o", "jsonl"
-        )
-        time.sleep(2)
-        for path in ("/cart", "/slow", "/cart", "/fail"):
-            site.ask(path)
-        assert json.loads(slow.communicate(timeout=20)[0])["path"] == "/slow"
-        lines = other.communicate(timeout=20)[0].splitlines()
-        assert [json.loads(line)["path"] for line in lines] == ["/slow", "/fail"]
+    slow = watched.start("observe", "-f", "--min-duration", "250ms", "--limit", "1", "-o", "jsonl")
+    other = watched.start(
+        "observe", "-f", "--not", "--path", "/cart", "--limit", "2", "-o", "jsonl"
+    )
+    time.sleep(2)
+    for path in ("/cart", "/slow", "/cart", "/fail"):
+        watched.ask(path)
+    assert json.loads(slow.communicate(timeout=40)[0])["path"] == "/slow"
+    lines = other.communicate(timeout=40)[0].splitlines()
+    assert [json.loads(line)["path"] for line in lines] == ["/slow", "/fail"]
 
 
-def test_observe_remembers(site: Site) -> None:
+def test_observe_remembers(watched: Site) -> None:
     """Requests that were kept can be looked at afterwards."""
-    with running(site):
-        site.ask("/cart", 3)
-        site.ask("/fail", 2)
-        until(lambda: " 0 matched" not in site.axon("observe", "--error").stderr)
-        said = site.axon("observe", "--error", "--last", "1")
-        assert said.stdout.count("/fail") == 1
-        assert said.stderr.endswith("matched, 1 shown\n")
+    watched.ask("/fail", 2)
+    until(lambda: not watched.axon("observe", "--error").stderr.startswith("0 matched"))
+    said = watched.axon("observe", "--error", "--last", "1")
+    assert said.stdout.count("/fail") == 1
+    assert said.stderr.endswith("matched, 1 shown\n")
 
 
-def test_a_second_agent_is_refused(site: Site) -> None:
+def test_a_second_agent_is_refused(watched: Site) -> None:
     """A second agent, and removing what the first uses, are refused with the reason."""
-    with running(site) as agent:
-        second = site.axon("run")
-        assert (second.returncode, second.stderr.count("\n")) == (1, 1)
-        assert f"process {agent.pid}" in second.stderr
-        detach = site.axon("detach")
-        assert detach.returncode == 1
-        assert "Another agent" in detach.stderr
-        assert site.axon("status").returncode == 0
+    first = json.loads(watched.axon("status", "-o", "json").stdout)["pid"]
+    second = watched.axon("run")
+    assert (second.returncode, second.stderr.count("\n")) == (1, 1)
+    assert f"process {first}" in second.stderr
+    detach = watched.axon("detach")
+    assert detach.returncode == 1
+    assert "Another agent" in detach.stderr
+    assert watched.axon("status").returncode == 0
 
 
 def test_what_a_killed_agent_leaves_can_be_removed(site: Site) -> None:
@@ -325,16 +334,15 @@ def test_kept_programs_go_on_counting(site: Site) -> None:
         until(lambda: rows(site).get("/cart") == 12)
 
 
-def test_doctor_and_status_agree(site: Site) -> None:
+def test_doctor_and_status_agree(watched: Site) -> None:
     """Where an agent runs the doctor says that one can, and knows what it has counted."""
-    with running(site):
-        doctor = site.axon("doctor", "-o", "json")
-        assert doctor.returncode == 0
-        unseen = {row["name"]: row["here"] for row in json.loads(doctor.stdout)["not_seen"]}
-        assert unseen["TLS"] == "absent"
-        status = json.loads(site.axon("status", "-o", "json").stdout)
-        assert status["healthy"]
-        assert status["pin_dir"] == str(site.pins)
+    doctor = watched.axon("doctor", "-o", "json")
+    assert doctor.returncode == 0
+    unseen = {row["name"]: row["here"] for row in json.loads(doctor.stdout)["not_seen"]}
+    assert unseen["TLS"] == "absent"
+    status = json.loads(watched.axon("status", "-o", "json").stdout)
+    assert status["healthy"]
+    assert status["pin_dir"] == str(watched.pins)
 
 
 @pytest.mark.parametrize("verb", ["run", "detach"])
@@ -347,10 +355,9 @@ def test_without_root(site: Site, verb: str) -> None:
 
 
 @pytest.mark.parametrize("verb", ["top", "observe", "status"])
-def test_asking_without_root(site: Site, verb: str) -> None:
+def test_asking_without_root(watched: Site, verb: str) -> None:
     """An agent's socket is root's: others are told to use sudo."""
-    with running(site):
-        said = site.axon(verb, before=NOBODY)
-        assert said.returncode == 1
-        assert said.stderr.count("\n") == 1
-        assert "sudo" in said.stderr
+    said = watched.axon(verb, before=NOBODY)
+    assert said.returncode == 1
+    assert said.stderr.count("\n") == 1
+    assert "sudo" in said.stderr
