@@ -68,3 +68,5 @@ lock: ## resolve requirements-dev.lock anew
 
 clean: ## remove what was built, the virtual environment included
 	rm -rf .venv build dist $(OBJECT) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+
+include tests/kernels/kernels.mk
