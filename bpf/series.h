@@ -1,52 +1,10 @@
 /* SPDX-License-Identifier: (MIT OR GPL-2.0-only) */
-/* series.h - counting a finished request: which series, which bucket. */
+/* series.h - counting a finished request: which series. */
 #ifndef AX_SERIES_H
 #define AX_SERIES_H
 
+#include "buckets.h"
 #include "conn.h"
-
-/* (2^(j/8) - 1) * 2^32 for j = 1..7: where an octave's buckets begin. ax_guess[] is how many of them lie at or
- * below each sixteenth of the octave; a sixteenth holds at most one more, so one comparison settles it. */
-static const u32 ax_octave[8] = {
-	388727752, 812638371, 1274916179, 1779033704, 2328777763u, 2928277910u, 3582037456u, 0xffffffffu,
-};
-static const u8 ax_guess[16] = { 0, 0, 1, 1, 2, 3, 3, 4, 4, 5, 5, 6, 6, 6, 7, 7 };
-
-/* Bucket of a duration in ns: see AX_BUCKETS in axon.h. */
-static __always_inline u32 ax_bucket(u64 ns)
-{
-	u64 x, v;
-	u32 e, frac, j;
-
-	if (ns > 120000000000ULL)
-		return AX_BUCKETS - 1;
-	x = ns * 72057594 >> 26;	/* units of 2^-30 s: 2^30 / 10^9 = 72057594.04 / 2^26 */
-	if (x < 1024)
-		return 0;
-	v = x;
-	e = 0;
-	if (v >> 32) { v >>= 32; e += 32; }
-	if (v >> 16) { v >>= 16; e += 16; }
-	if (v >> 8) { v >>= 8; e += 8; }
-	if (v >> 4) { v >>= 4; e += 4; }
-	if (v >> 2) { v >>= 2; e += 2; }
-	e += v >> 1;
-	frac = e >= 32 ? (u32)(x >> (e - 32)) : (u32)(x << (32 - e));
-	j = ax_guess[frac >> 28];
-	j += frac >= ax_octave[j & 7];
-	e = (e - 10) * 8 + j + 1;
-	return e < AX_BUCKETS - 1 ? e : AX_BUCKETS - 1;
-}
-
-static __always_inline u32 ax_size_bucket(u64 bytes)
-{
-	u32 i = 1;
-
-#pragma clang loop unroll(full)
-	for (int k = 1; k < AX_SIZES - 1; k++)
-		i += bytes > (64ULL << 2 * k);
-	return i;
-}
 
 static __always_inline u32 ax_shard(u32 slot)
 {

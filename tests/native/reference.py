@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from fractions import Fraction
 
 PATH = 256
 DEPTH = 16
@@ -68,6 +67,3 @@ def matches(pattern: Sequence[bytes | None], tail: bool, path: bytes) -> bool:
     return all(p is None or p == s for p, s in zip(pattern, segments, strict=False))
 
 
-def bucket_start(index: int) -> Fraction:
-    """Return a number of seconds to the eighth power: the lower bound of a latency bucket, exactly."""
-    return Fraction(2) ** (index - 1 - 160)
