@@ -114,12 +114,14 @@ AX_GLOBAL int ax_tell_of(u32 lvl)
 		for (u32 i = 0; i < AX_FILTERS; i++)
 			ax_observe(lvl, i);
 	}
-	if (failed || slow || q->first)
+	if (failed || slow)
 		sampled = ax_pass(&w->next_error, ax_now(w), ctl->error_interval);
+	if (q->first)
+		sampled = 1;	/* as many as there are series: bounded without a clock */
 	if (!sampled)
 		sampled = ax_pass(&w->next_flow, ax_now(w), ctl->flow_interval);
 	if (!w->seen && !sampled) {
-		if (failed || slow || q->first)
+		if (failed || slow)
 			ax_count(AX_DROP_FLOW_RATE);
 		return 0;
 	}

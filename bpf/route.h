@@ -159,7 +159,6 @@ AX_GLOBAL int ax_segment(u32 lvl, u32 to)
 		tlen = AX_PATH;
 	w->tlen = tlen;
 	w->depth = depth + 1;
-	w->seg_class = 0;
 	return 0;
 }
 
@@ -168,18 +167,18 @@ AX_GLOBAL int ax_walk(u32 lvl)
 {
 	struct ax_work *w = ax_area(lvl);
 	struct ax_ctl *ctl = ax_control();
+	u64 secret, hash, cls = 0;
 	u32 from, n;
 
 	if (!w || !ctl)
 		return -1;
+	secret = hash = ctl->secret;
 	from = w->path_from;
 	n = w->path_len;
 	if (from >= AX_WINDOW)
 		return -1;
 	from = AX_INDEX(from, AX_WINDOW);
 	w->seg_from = from + 1;
-	w->seg_hash = ctl->secret;
-	w->seg_class = 0;
 	w->depth = 0;
 	w->tlen = 0;
 #pragma clang loop unroll(disable)
@@ -198,15 +197,20 @@ AX_GLOBAL int ax_walk(u32 lvl)
 			break;
 		}
 		if (c == '/') {
+			w->seg_hash = hash;
+			w->seg_class = cls;
 			if (ax_segment(lvl, from + i))
 				return -1;
 			w->seg_from = from + i + 1;
-			w->seg_hash = ctl->secret;
+			hash = secret;
+			cls = 0;
 			continue;
 		}
-		w->seg_class += ax_class[c];
-		w->seg_hash = (w->seg_hash ^ c) * AX_FNV;
+		cls += ax_class[c];
+		hash = (hash ^ c) * AX_FNV;
 	}
+	w->seg_hash = hash;
+	w->seg_class = cls;
 	return ax_segment(lvl, from + n);
 }
 
