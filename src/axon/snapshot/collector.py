@@ -93,7 +93,8 @@ class Collector:
         if len(freed):
             self._table.drop(freed)
             window = self._ring.forget(freed)
-        left = self._retirer.start(self._table, now)
+        since = self._last.t_ns if self._last else 0
+        left = self._retirer.start(self._table, now, len(came) * 1e9 / max(now - since, 1))
         self._left |= len(left) > 0
         look = self._snapshot(now, window, came, same=not (went or len(left) or len(came)))
         if self._left and now >= self._next_withdrawal:

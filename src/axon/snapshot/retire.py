@@ -31,15 +31,20 @@ GIVEN = 1
 """`pid` of a free slot that has been given back."""
 
 FULL = 0.8
-"""Share of the slots in use from which on the longest silent series go, whatever `idle_seconds`."""
+"""Share of the slots from which on the longest silent series go, whatever `idle_seconds`.
 
-ROOMY = 0.7
-"""Share of the slots in use that is aimed at then."""
+Less if so many series begin that the rest would not last for the time that retiring takes.
+"""
+
+_LEAST_FULL = 0.5
+_ROOM = 0.1  # share of the slots that is made free at a time
+_AHEAD = 5.0  # seconds from the choice of a series to its slot's use, with some to spare
+_SMOOTH = 0.2  # weight of the last look in the rate at which series begin
 
 _RESERVED = 2  # AX_SLOT_OTHER_*: they always exist
 _AT_ONCE = 4096  # so that a look never waits long for the calls that this takes
 _LEAST_SILENCE_NS = 2_000_000_000
-_AT_REST_NS = 1_000_000_000
+_AT_REST_NS = 500_000_000
 
 
 class Slots(Protocol):
@@ -75,6 +80,8 @@ class Retirer:
         self._idle_ns = int(idle_seconds * 1e9)
         self._leaving: dict[int, int] = {}
         """CLOCK_MONOTONIC ns of the first step, by slot."""
+        self._rate = 0.0
+        """Series that begin, a second."""
 
     def recover(self) -> None:
         """Finish what an earlier agent may have left half done."""
@@ -111,8 +118,12 @@ class Retirer:
         self._give(due)
         return due
 
-    def start(self, table: Table, now: int) -> Rows:
-        """Take the first step with series silent for too long; return their slots."""
+    def start(self, table: Table, now: int, rate: float) -> Rows:
+        """Take the first step with series silent for too long; return their slots.
+
+        `rate` is how many series have begun since the last look, a second.
+        """
+        self._rate += _SMOOTH * (rate - self._rate)
         victims = self._choose(table, now)
         if not len(victims) or self._ledger.problem is not None:
             return victims[:0]
@@ -130,12 +141,13 @@ class Retirer:
         silence = now - table.active
         candidate = np.flatnonzero(~stay & (silence >= min(_LEAST_SILENCE_NS, self._idle_ns)))
         gone = (silence[candidate] >= self._idle_ns) | table.hurried[candidate]
-        live, limit = int(table.live.sum()), self._kernel.max_series
-        short = live - len(self._leaving) - int(gone.sum()) - int(ROOMY * limit)
-        if live > FULL * limit and short > 0:
+        most = self._kernel.max_series
+        full = max(min(FULL * most, most - _AHEAD * self._rate), _LEAST_FULL * most)
+        live = int(table.live.sum()) - len(self._leaving)
+        if live > full:
             rest = np.flatnonzero(~gone)
             longest = rest[np.argsort(-silence[candidate[rest]], kind="stable")]
-            gone[longest[:short]] = True
+            gone[longest[: max(live - int(gone.sum()) - int(full - _ROOM * most), 0)]] = True
         return np.sort(candidate[gone][:_AT_ONCE])
 
     def _clear(self, slots: Rows) -> None:
