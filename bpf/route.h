@@ -62,9 +62,9 @@ enum ax_token { AX_T_LITERAL, AX_T_ID, AX_T_UUID, AX_T_HEX, AX_T_TOKEN };
 
 /*
  * What a segment of `len` bytes with these counts is.
- *   {id}     only digits, perhaps behind a dash
+ *   {id}     only digits, perhaps with a dash
  *   {uuid}   36 bytes: 32 hexadecimal and four dashes (RFC 9562 section 4)
- *   {hex}    at least 8 hexadecimal with both letters and digits, or at least 16 of any
+ *   {hex}    at least 8 hexadecimal, letters and digits
  *   {token}  at least 16 of letters, digits, '-', '_', '.', with at least 4 digits and 4 letters
  */
 static __always_inline int ax_token_of(u64 cls, u32 len)
@@ -79,7 +79,7 @@ static __always_inline int ax_token_of(u64 cls, u32 len)
 		return AX_T_ID;
 	if (len == 36 && digit + hex == 32 && dash == 4)
 		return AX_T_UUID;
-	if (digit + hex == len && (len >= 16 || (len >= 8 && hex)))
+	if (digit + hex == len && len >= 8)
 		return AX_T_HEX;
 	if (len >= 16 && digit >= 4 && letters >= 4 && !AX_LANE(cls, 7))
 		return AX_T_TOKEN;

@@ -28,7 +28,7 @@ def token(segment: bytes) -> bytes:
         and _HEX.fullmatch(hexadecimal)
     ):
         return b"{uuid}"
-    if _HEX.fullmatch(segment) and (len(segment) >= 16 or (len(segment) >= 8 and digits)):
+    if _HEX.fullmatch(segment) and len(segment) >= 8 and digits:
         return b"{hex}"
     if len(segment) >= 16 and digits >= 4 and letters >= 4 and _WORD.fullmatch(segment):
         return b"{token}"
@@ -51,18 +51,10 @@ def template(path: bytes) -> bytes:
     return out
 
 
-def segment_hash(segment: bytes, secret: int) -> int:
-    """FNV-1a of a segment, started from the secret, folded once."""
-    h = secret
-    for byte in segment:
-        h = (h ^ byte) * 0x100000001B3 % 2**64
-    return h ^ h >> 32
-
-
-def matches(pattern: Sequence[bytes | None], tail: bool, path: bytes) -> bool:
-    """Whether a pattern of literal segments and wildcards (None), perhaps with any tail, fits a path."""
+def matches(pattern: Sequence[bytes | None], path: bytes, *, tail: bool) -> bool:
+    """Whether a pattern of literal segments and wildcards (None) fits a path; with `tail`, at least one more."""
     segments = path[1:].split(b"/")
-    if len(segments) < len(pattern) or (len(segments) > len(pattern) and not tail):
+    if len(segments) <= len(pattern) if tail else len(segments) != len(pattern):
         return False
     return all(p is None or p == s for p, s in zip(pattern, segments, strict=False))
 
