@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 
 from axon.kernel import bpf
-from axon.kernel.abi import Abi
-from axon.kernel.btf import Btf, BtfError
+from axon.kernel.btf import Btf
 from axon.kernel.convert import converted
 from axon.kernel.insn import (
     FP,
@@ -41,7 +40,7 @@ from axon.kernel.insn import (
 from axon.kernel.maps import Array, Map
 
 _CHUNK = 512
-_STATS = "ax_stat"
+_STATS, _ROLES = "ax_stat", "ax_role"
 
 
 class Adder:
@@ -71,28 +70,43 @@ class Adder:
         self._row.close()
 
 
-def carry(abi: Abi, old: Mapping[str, Map], new: Mapping[str, Map]) -> int:
-    """Add the counts of `old`, whose programs no longer run, to `new`; return how many series."""
+def carry(old: Mapping[str, Map], new: Mapping[str, Map]) -> int:
+    """Add the counts of `old`, whose programs no longer run, to `new`; return how many series.
+
+    Both describe themselves by the BTF that the kernel keeps for them, so neither need be of the
+    layout that this Axon knows.
+    """
     count = 0
-    if "ax_cells" in old and new["ax_cells"].info.id != old["ax_cells"].info.id:
+    if _replaced("ax_cells", old, new):
+        reserved = len(_enum(new["ax_slots"], _ROLES))  # the series of "other", by role
         adder = Adder(new["ax_cells"])
         slots = new["ax_slots"].mapped(0, new["ax_slots"].entries)
-        for index, key, created, cell in _old_series(abi, old):
-            reserved = index < len(abi.enum("ax_role"))
-            slot = index if reserved else _slot_of(abi, new, slots, key, created)
+        for index, key, created, cell in _old_series(old, new):
+            slot = index if index < reserved else _slot_of(new, slots, key, created)
             adder.add(slot, cell)
             count += 1
         adder.close()
-    if "ax_stats" in old and new["ax_stats"].info.id != old["ax_stats"].info.id:
-        _carry_stats(abi, old["ax_stats"], new["ax_stats"])
+    if _replaced("ax_stats", old, new):
+        _carry_stats(old["ax_stats"], new["ax_stats"])
     return count
 
 
-def _old_series(abi: Abi, old: Mapping[str, Map]) -> Iterator[tuple[int, Any, int, Any]]:
-    """Yield each old series that counted something: its slot, and key, time, cell as of today.
+def _replaced(name: str, old: Mapping[str, Map], new: Mapping[str, Map]) -> bool:
+    return name in old and name in new and new[name].info.id != old[name].info.id
+
+
+def _enum(described: Map, name: str) -> dict[str, int]:
+    return Btf(bpf.btf_bytes(described.info.btf_id)).enum(name)
+
+
+def _old_series(
+    old: Mapping[str, Map], new: Mapping[str, Map]
+) -> Iterator[tuple[int, Any, int, Any]]:
+    """Yield each old series that counted something: its slot; key, time and cell as new ones.
 
     The old cells are zeroed when the consumer asks for the next one.
     """
+    key, cell = new["ax_slots"].value["key"], new["ax_cells"].value
     series, cells = old["ax_slots"].entries, old["ax_cells"]
     slots = old["ax_slots"].mapped(0, series)
     for first in range(0, series, _CHUNK):
@@ -103,10 +117,10 @@ def _old_series(abi: Abi, old: Mapping[str, Map]) -> Iterator[tuple[int, Any, in
             cells.mapped(shard * series + first, len(here))
             for shard in range(cells.entries // series)
         ]
-        total = np.zeros(len(here), abi.cell)
+        total = np.zeros(len(here), cell)
         for shard in shards:
-            _accumulate(total, converted(shard, abi.cell))
-        keys = converted(here["key"], abi.key)
+            _accumulate(total, converted(shard, cell))
+        keys = converted(here["key"], key)
         for i in np.flatnonzero(total["hist"].any(axis=1)):
             yield first + int(i), keys[i], int(here["created"][i]), total[i : i + 1]
             for shard in shards:
@@ -118,7 +132,7 @@ def _accumulate(total: Array, rows: Array) -> None:
         total[name] += rows[name]
 
 
-def _slot_of(abi: Abi, new: Mapping[str, Map], slots: Array, key: Any, created: int) -> int:
+def _slot_of(new: Mapping[str, Map], slots: Array, key: Any, created: int) -> int:
     """Return the slot of a key, taking one for it if need be; "other" when none is left."""
     other = int(key["role"])
     for _attempt in range(2):
@@ -130,24 +144,22 @@ def _slot_of(abi: Abi, new: Mapping[str, Map], slots: Array, key: Any, created: 
             return other
         row = slots[int(slot)]
         row["key"], row["created"] = key, created
-        ref = np.zeros((), abi.ref)
+        ref = np.zeros((), new["ax_series"].value)
         ref["slot"], ref["gen"] = slot, row["gen"]
         with suppress(OSError):
             new["ax_series"].update(key, ref, bpf.NOEXIST)
             return int(slot)
-        row["key"], row["created"] = np.zeros((), abi.key), 0
+        row["key"], row["created"] = np.zeros((), slots.dtype["key"]), 0
         new["ax_free"].push(slot.reshape(1))
     return other
 
 
-def _carry_stats(abi: Abi, old: Map, new: Map) -> None:
+def _carry_stats(old: Map, new: Map) -> None:
     """Add the counters beside requests, each to the one of its name."""
     values = old.lookup(0)
     if values is None:
         return
-    today = then = abi.enum(_STATS)
-    with suppress(BtfError, KeyError):
-        then = Btf(bpf.btf_bytes(old.info.btf_id)).enum(_STATS)
+    then, today = _enum(old, _STATS), _enum(new, _STATS)
     sums = values.sum(axis=0, dtype="u8")
     added = np.zeros(new.value.shape, "u8")
     for name, index in then.items():

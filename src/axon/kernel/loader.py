@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 from axon.kernel import features, links, pins, setup, system, upgrade
 from axon.kernel.carry import carry
@@ -64,6 +63,7 @@ def _attach(
 ) -> Kernel:
     pinned.recover()
     before = pins.open_maps(pinned.maps)
+    _settle(pinned, before)  # what an earlier agent left to do
     with BpfObject(object_path) as obj, ExitStack() as undo:
         config, footprint = configure(obj, settings, features.fit(obj))
         plan = upgrade.plan(obj, before)
@@ -83,7 +83,7 @@ def _attach(
         abi = obj.abi
     if plan.changes:
         pinned.advance()
-    _settle(abi, pinned, maps)
+    _settle(pinned, maps)
     return Kernel(
         abi=abi,
         config=config,
@@ -105,12 +105,12 @@ def _fill(obj: BpfObject, plan: upgrade.Plan, before: dict[str, Map], maps: dict
     upgrade.copy_routes(before, maps)
 
 
-def _settle(abi: Any, pinned: Pins, maps: dict[str, Map]) -> None:
-    """Carry over the counts of maps that were replaced, now or before an earlier agent's death."""
+def _settle(pinned: Pins, maps: dict[str, Map]) -> None:
+    """Carry the counts of maps that were replaced over to those that are attached."""
     old = pins.open_maps(pinned.old)
     if not old:
         return
     system.wait_for_runs()
     upgrade.copy_routes(old, maps)
-    carry(abi, old, maps)
+    carry(old, maps)
     pins.remove(pinned.old)

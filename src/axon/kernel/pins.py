@@ -77,7 +77,6 @@ class Pins:
 
     def advance(self) -> None:
         """Let the maps in `next` take the place of those in `maps`, which become `old`."""
-        remove(self.old)
         if self.maps.is_dir():
             self.maps.rename(self.old)
         self.next.rename(self.maps)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,8 @@ from axon.kernel import bpf, carry, links, pins
 from axon.kernel.maps import Map
 from axon.kernel.pins import Pins, entries, open_maps
 from axon.settings import Settings
+
+_FULL = OSError(errno.ENOSPC, "No space left on device")
 
 Attach = Callable[..., kernel.Kernel]
 Seen = Callable[[kernel.Kernel], int]
@@ -188,10 +191,11 @@ def test_failure_half_way_is_undone(
     assert seen(attach()) == 10
 
 
+@pytest.mark.parametrize("size", [2000, 1500])
 def test_death_while_carrying(
-    attach: Attach, monkeypatch: pytest.MonkeyPatch, settings: Settings
+    attach: Attach, monkeypatch: pytest.MonkeyPatch, settings: Settings, size: int
 ) -> None:
-    """The next agent finishes a carry that was cut short, and adds nothing twice."""
+    """The next agent finishes a carry that was cut short, whatever its sizes, adding nothing twice."""
     attached = attach()
     series = {port: port for port in range(1, 101)}
     count(attached, series)
@@ -201,20 +205,14 @@ def test_death_while_carrying(
         with pytest.raises(KernelError):
             attach(max_series=2000)
     assert (settings.pin_dir / "old").is_dir()
-    attached = attach(max_series=2000)
+    attached = attach(max_series=size)
     assert counted(attached) == {port: n + 1 for port, n in series.items()}
     assert not (settings.pin_dir / "old").exists()
 
 
-@pytest.mark.parametrize("switched", [True, False])
+@pytest.mark.parametrize("when", ["before links", "before renaming", "between renames"])
 def test_death_before_renaming(
-    attach: Attach,
-    monkeypatch: pytest.MonkeyPatch,
-    settings: Settings,
-    talk: Talk,
-    seen: Seen,
-    *,
-    switched: bool,
+    attach: Attach, settings: Settings, talk: Talk, *, seen: Seen, when: str
 ) -> None:
     """An upgrade that died before its maps had their name is finished if its programs run."""
     attach().close(detach=False)
@@ -223,12 +221,14 @@ def test_death_before_renaming(
     def die(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pins, "remove", die)  # nothing is undone by a process that is gone
-        if switched:
+        if when == "before links":
+            patch.setattr(links, "switch", die)
+        elif when == "before renaming":
             patch.setattr(Pins, "advance", die)
         else:
-            patch.setattr(links, "switch", die)
+            _fail_after(patch, Path, "rename", 2, KeyboardInterrupt())
         with pytest.raises(KeyboardInterrupt):
             attach(max_series=2000)
     assert (settings.pin_dir / "next").is_dir()
@@ -238,13 +238,19 @@ def test_death_before_renaming(
     assert {path.name for path in entries(settings.pin_dir)} == {"links", "maps"}
 
 
-def _fail_after(patch: pytest.MonkeyPatch, target: Any, name: str, calls: int) -> None:
+def _fail_after(
+    patch: pytest.MonkeyPatch,
+    target: Any,
+    name: str,
+    calls: int,
+    error: BaseException = _FULL,
+) -> None:
     original, left = getattr(target, name), [calls]
 
     def fail(*args: Any, **more: Any) -> Any:
         left[0] -= 1
         if left[0] == 0:
-            raise OSError(28, "No space left on device")
+            raise error
         return original(*args, **more)
 
     patch.setattr(target, name, fail)
