@@ -306,9 +306,10 @@ def test_a_second_agent_is_refused(watched: Site) -> None:
     second = watched.axon("run")
     assert (second.returncode, second.stderr.count("\n")) == (1, 1)
     assert f"process {first}" in second.stderr
-    detach = watched.axon("detach")
-    assert detach.returncode == 1
-    assert "Another agent" in detach.stderr
+    for extra in ([], ["--all"]):
+        detach = watched.axon("detach", *extra)
+        assert detach.returncode == 1
+        assert "End it first" in detach.stderr
     assert watched.axon("status").returncode == 0
 
 
@@ -323,6 +324,10 @@ def test_what_a_killed_agent_leaves_can_be_removed(site: Site) -> None:
     assert "removed" in removed.stdout
     assert not site.pins.exists()
     assert "nothing of Axon" in site.axon("detach").stdout
+    run_dir = Path(site.environment["AXON_RUN_DIR"])
+    assert run_dir.exists()
+    assert site.axon("detach", "--all").returncode == 0
+    assert not run_dir.exists()
 
 
 def test_kept_programs_go_on_counting(site: Site) -> None:

@@ -1,14 +1,20 @@
 """`axon detach`.
 
-Programs leave their hooks, maps and their counts go. Nothing is removed while an agent runs.
+The programs leave their hooks; the maps and their counts go. Nothing is removed while an agent runs.
 Needs root.
 """
 
 from __future__ import annotations
 
 import argparse
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from axon.cli.parser import add_config
+
+if TYPE_CHECKING:
+    from axon.settings import Settings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,9 +39,40 @@ def run(arguments: argparse.Namespace) -> int:
     if system.missing_capabilities(system.capabilities()):
         raise KernelError("Detaching programs from the kernel needs root: try again with sudo.")
     loaded = settings.load(file=arguments.config, flags=settings.flags_of(arguments))
+    if arguments.all:
+        _require_silence(loaded.socket)
     removed = kernel.detach_all(loaded.pin_dir)
+    if arguments.all:
+        removed += _forget(loaded)
     for path in removed:
         print(f"removed {path}")
     if not removed:
         print(f"nothing of Axon is pinned in {loaded.pin_dir}")
     return 0
+
+
+def _require_silence(socket: Path) -> None:
+    """Raise BusyError while an agent answers in the run directory, whatever its pin directory."""
+    from axon.api.client import Client
+    from axon.errors import ApiError, BusyError
+
+    with suppress(ApiError):
+        Client(socket).health()
+        raise BusyError(f"An agent answers on {socket}. End it first (`systemctl stop axon`).")
+
+
+def _forget(loaded: Settings) -> list[str]:
+    """Remove the files that an agent keeps between its runs; return which there were."""
+    from axon.agent.ticker import LEDGER
+    from axon.export.state import FILE
+    from axon.kernel.loader import VERIFIER_LOG
+    from axon.kernel.lock import LOCK_FILE
+
+    removed = []
+    for name in (LEDGER, FILE, VERIFIER_LOG, LOCK_FILE, loaded.socket.name):
+        with suppress(FileNotFoundError):
+            (loaded.run_dir / name).unlink()
+            removed.append(str(loaded.run_dir / name))
+    with suppress(OSError):  # what others have put there stays
+        loaded.run_dir.rmdir()
+    return removed

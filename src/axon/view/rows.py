@@ -39,9 +39,7 @@ def select(
     rows: Iterable[Endpoint], *, role: Role | None = None, text: str = "", errors: bool = False
 ) -> list[Endpoint]:
     """Return the rows of one role (None: of both) that a filter lets through."""
-    matches = matcher(text)
-    return [
-        row
-        for row in rows
-        if (role is None or row.role == role) and (not errors or row.error_rate) and matches(row)
+    chosen = [
+        row for row in rows if (role is None or row.role == role) and (not errors or row.error_rate)
     ]
+    return list(filter(matcher(text), chosen)) if text else chosen

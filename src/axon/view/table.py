@@ -23,6 +23,7 @@ from axon.view.columns import Tone
 from axon.view.layout import MARGIN, Layout, place, wanted
 
 _VARIABLE: Final = re.compile(r"(\{[^{}]*\})")
+_MEASURED: Final = 200
 _DOWN: Final = "▾"
 _UP: Final = "▴"
 
@@ -70,7 +71,9 @@ class EndpointTable(ScrollView, can_focus=True):
         self._sorted_by = sorted_by
         self._descending = descending
         self._slow = slow
-        self._wants = wanted(rows, self._wants)
+        # Those further down are measured when they come up: there may be ten thousand.
+        top = self.scroll_offset.y
+        self._wants = wanted(rows[top : top + _MEASURED], self._wants)
         self._arrange()
         self.virtual_size = Size(self.size.width, len(rows) + 1)
         self.refresh()

@@ -60,6 +60,14 @@ def test_every_verb_has_help(verb: str, capsys: pytest.CaptureFixture[str]) -> N
         assert action.help, action.option_strings
 
 
+def test_help_is_a_word_too(capsys: pytest.CaptureFixture[str]) -> None:
+    """`axon help VERB` says what `axon VERB --help` says."""
+    with pytest.raises(SystemExit):
+        main(["help", "top"])
+    assert capsys.readouterr().out.startswith("usage: axon top")
+    assert main(["help", "tpo"]) == 2
+
+
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_refuses_what_it_does_not_know(verb: str) -> None:
     """An unknown option is a mistake of the command line: status 2, and nothing is done."""
@@ -192,9 +200,18 @@ def test_the_script_for_bash_completes() -> None:
     asked = (
         f"{script}\nCOMP_WORDS=(axon obs); COMP_CWORD=1; _shtab_axon; echo ${{COMPREPLY[@]}}\n"
         "COMP_WORDS=(axon top --so); COMP_CWORD=2; _shtab_axon; echo ${COMPREPLY[@]}\n"
+        "COMP_WORDS=(axon run --peers p); COMP_CWORD=3; _shtab_axon; echo ${COMPREPLY[@]}\n"
+        "COMP_WORDS=(axon observe --method O); COMP_CWORD=3; _shtab_axon; echo ${COMPREPLY[@]}\n"
+        "COMP_WORDS=(axon run --routes /etc/hostna); COMP_CWORD=3; _shtab_axon; echo ${COMPREPLY[0]}\n"
     )
     done = subprocess.run(["bash", "-c", asked], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines() == ["observe", "--sort"]
+    assert done.stdout.splitlines() == [
+        "observe",
+        "--sort",
+        "private",
+        "OPTIONS",
+        "/etc/hostname",
+    ]
 
 
 @pytest.mark.parametrize(("shell", "status"), [("/usr/bin/zsh", 0), ("/bin/nosh", 1), ("", 1)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,38 @@ async def test_no_line_is_wider_than_the_terminal() -> None:
             strips = app.screen._compositor.render_strips()
             assert {strip.cell_length for strip in strips} == {width}
             assert all(strip.text[width - 1] in " ▁▂▃▄▅▆▇█" for strip in strips[1:-2])
+
+
+@pytest.mark.parametrize("size", [(1, 1), (10, 3), (20, 5), (500, 4)])
+async def test_no_terminal_is_too_small(size: tuple[int, int]) -> None:
+    """Where there is hardly any room there is hardly anything to see, but nothing breaks."""
+    app = TopApp(source)
+    async with app.run_test(size=size) as pilot:
+        await settle(pilot)
+        assert {strip.cell_length for strip in app.screen._compositor.render_strips()} == {size[0]}
+
+
+async def test_ten_thousand_endpoints() -> None:
+    """A picture of ten thousand rows is drawn within a fifth of a second, and can be scrolled."""
+    rows = [samples.endpoint(route=f"/r{i:05d}", rate=float(i)) for i in range(10_000)]
+    many = samples.snapshot(endpoints=rows)
+
+    async def source_of_many() -> Snapshot:
+        return many
+
+    app = TopApp(source_of_many, tick=3600)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        times = []
+        for _ in range(5):
+            before = time.process_time()
+            app._paint()
+            await pilot.pause()
+            times.append(time.process_time() - before)
+        assert min(times) < 0.2
+        await pilot.press("end")
+        await pilot.pause(0.5)
+        assert drawn(app)[-3].split()[2] == "/r00000"
 
 
 @pytest.mark.parametrize(
