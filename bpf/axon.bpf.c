@@ -25,6 +25,7 @@ struct ax_contract {
 	enum ax_flow_flag flag;
 	enum ax_filter_field field;
 	enum ax_feature feature;
+	ax_u8 layout[AX_LAYOUT];	/* the version is this array's length */
 };
 
 AX_GLOBAL int ax_contract(const struct ax_contract *all)

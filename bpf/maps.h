@@ -30,7 +30,7 @@ AX_SK_MAP(ax_carry, struct ax_carry, 0);
 AX_SK_MAP(ax_ooo, struct ax_ooo, 0);
 AX_SK_MAP(ax_owner, struct ax_owner, BPF_F_CLONE);	/* a child inherits its listener's */
 
-AX_MAP(ax_stash, BPF_MAP_TYPE_LRU_HASH, struct ax_chunk_key, struct ax_chunk, 512, 0);
+AX_MAP(ax_stash, BPF_MAP_TYPE_LRU_HASH, struct ax_chunk_key, struct ax_chunk, 1024, 0);
 AX_MAP(ax_work, BPF_MAP_TYPE_PERCPU_ARRAY, u32, struct ax_work, AX_NEST, 0);
 AX_MAP(ax_stats, BPF_MAP_TYPE_PERCPU_ARRAY, u32, u64[AX_STATS], 1, 0);
 
@@ -41,8 +41,9 @@ AX_MAP(ax_routes, BPF_MAP_TYPE_HASH, u64, struct ax_route, 4096, 0);
 AX_MAP(ax_wl, BPF_MAP_TYPE_HASH, struct ax_wl_key, struct ax_wl, 4096, 0);
 AX_MAP(ax_wl_seen, BPF_MAP_TYPE_HASH, struct ax_wl_seen, u32, 16384, 0);
 
+/* a stack: slots that were used before are used again first, and stay few */
 struct {
-	__uint(type, BPF_MAP_TYPE_QUEUE);
+	__uint(type, BPF_MAP_TYPE_STACK);
 	__uint(max_entries, 1);
 	__type(value, u32);
 } ax_free SEC(".maps");

@@ -50,7 +50,7 @@ static __always_inline int ax_slot_holds(const struct ax_conn *c, const struct a
 	return s && s->gen == c->gen;
 }
 
-/* Finds or takes the slot of w->key, and its generation; w->done.first says if it is new. Slots come from a queue that user space
+/* Finds or takes the slot of w->key, and its generation; w->done.first says if it is new. Slots come from a stack that user space
  * refills: a kernel of 5.10 has no atomic that returns what it found. */
 AX_GLOBAL int ax_slot_of(u32 lvl, u32 pid)
 {
