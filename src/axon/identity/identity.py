@@ -56,8 +56,8 @@ class Identity:
         self._servers: dict[int, tuple[str, int]] = {}
         """The name and the lowest port of processes that listen."""
         self._known: dict[_End, Workload] = {}
-        self._open: set[_End] = set()
-        """Ends whose name may become a better one."""
+        self._open: dict[_End, int] = {}
+        """Ends whose name may become a better one, with a process of theirs."""
         self._missing: dict[Hashable, tuple[int, int]] = {}
         """What was looked for in vain: how often, and when last."""
         self._wanted: set[Hashable] = set()
@@ -90,6 +90,9 @@ class Identity:
         there = [
             one for one in self._listeners.get(port, ()) if self._reaches(one, address, caller)
         ]
+        if not there:
+            # Perhaps it has begun to listen since; who asks again later will know.
+            self._wanted.add((address, port))
         names = {self._name(one) for one in there}
         return names.pop() if len(names) == 1 else None
 
@@ -128,9 +131,9 @@ class Identity:
     def _again(self) -> set[str]:
         """Ask again for what was answered provisionally; return the names that have changed."""
         outdated = set()
-        provisional, self._open = self._open, set()
-        for end in provisional:
-            better = self._resolve(end, end.pid)
+        provisional, self._open = self._open, {}
+        for end, pid in provisional.items():
+            better = self._resolve(end, pid)
             if better != self._known[end]:
                 outdated.add(self._known[end].name)
                 self._known[end] = better
@@ -139,7 +142,7 @@ class Identity:
     def _resolve(self, end: _End, pid: int) -> Workload:
         path = self._tree.path(end.cgroup)
         if path is None:
-            self._miss(end, end.cgroup)
+            self._miss(end, pid, end.cgroup)
             path = ""
         place = self._places.workload(path, "", 0)
         if place.unit or place.container:
@@ -149,7 +152,7 @@ class Identity:
             if process and pid:
                 self._serves(pid, process, end.port)
             if not process:
-                self._miss(end, (path, end.port))
+                self._miss(end, pid, (path, end.port))
             return self._places.workload(path, process, end.port)
         name, port = self._servers.get(end.pid, ("", 0))
         return self._places.workload(path, process, port if process == name else 0)
@@ -186,8 +189,8 @@ class Identity:
             return listener.netns in theirs if len(theirs) == 1 else True
         return listener.netns in self._sockets.addresses.get(address, ())
 
-    def _miss(self, end: _End, what: Hashable) -> None:
-        self._open.add(end)
+    def _miss(self, end: _End, pid: int, what: Hashable) -> None:
+        self._open[end] = pid
         self._wanted.add(what)
 
     def _worth(self, what: Hashable, now: int) -> bool:

@@ -180,6 +180,32 @@ def test_servers_on_this_host_are_known_by_address(host: Host) -> None:
     assert who.resident_at(v4("203.0.113.1")) is None
 
 
+def test_a_server_that_starts_later_is_known_by_address(host: Host) -> None:
+    """An address that led nowhere is looked up again, and leads to what listens there by then."""
+    host.network("host", listeners={}, addresses=("192.0.2.2",))
+    host.process(7, "python3")
+    who = host.identity()
+    assert who.server_at(v4("192.0.2.2"), 80) is None
+    host.network("host", listeners={11: ("0.0.0.0", 80)}, addresses=("192.0.2.2",))
+    host.process(8, "caddy", sockets=(11,))
+    host.now += 60 * SECOND
+    who.refresh()
+    assert who.server_at(v4("192.0.2.2"), 80) == "caddy:80"
+
+
+def test_a_later_name_is_still_the_process_s(host: Host) -> None:
+    """When the cgroup of a server is found at last, its process is still the one that was told."""
+    host.process(7, "java", "/late")
+    who = host.identity()
+    (host.cgroups / "late").mkdir()
+    group = (host.cgroups / "late").stat().st_ino
+    assert who.workload(group, "http-nio", 80, server=True, pid=7).cgroup == ""
+    host.now += SECOND
+    assert who.refresh() == {"java:80"}
+    found = who.workload(group, "http-nio", 80, server=True, pid=7)
+    assert (found.name, found.cgroup) == ("java:80", "/late")
+
+
 def test_a_host_without_anything_is_borne(host: Host) -> None:
     """No cgroups, no processes: everything is named by what the series itself says."""
     shutil.rmtree(host.cgroups)

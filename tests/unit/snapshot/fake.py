@@ -26,7 +26,7 @@ class Socket:
 
 
 class FakeKernel:
-    """Slots, cells, the series table and the queue of free slots; time goes when it is told to."""
+    """Slots, cells, the series table and the stack of free slots; time goes when it is told to."""
 
     def __init__(self, max_series: int = 64, shards: int = 2, max_routes: int = 1000) -> None:
         self.abi = ABI
@@ -38,7 +38,7 @@ class FakeKernel:
         self.table = np.zeros(max_series, SLOT)
         self.memory = [np.zeros(max_series, CELL) for _ in range(shards)]
         self.series: dict[bytes, tuple[int, int]] = {}
-        self.free = deque(range(2, max_series))
+        self.free = deque(range(max_series - 1, 1, -1))
         self.other = 0
         self.max_routes = max_routes
         self.seen: set[bytes] = set()
@@ -74,7 +74,7 @@ class FakeKernel:
             self.series.pop(key.tobytes(), None)
 
     def push_free(self, slots: NDArray[Any], /) -> None:
-        """Append to the queue of free slots, which must not hold them already."""
+        """Push on the stack of free slots, which must not hold them already."""
         for slot in slots.tolist():
             assert slot not in self.free
             assert slot not in {s for s, _ in self.series.values()}
@@ -123,7 +123,7 @@ class FakeKernel:
             if not self.free:
                 self.other += 1
                 return int(key["role"]), 0
-            slot = self.free.popleft()
+            slot = self.free.pop()
             entry = self.table[slot]
             entry["key"] = key
             entry["created"] = self.now

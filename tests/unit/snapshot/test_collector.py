@@ -157,7 +157,7 @@ def test_a_slot_given_back_by_a_program_is_followed(collect: Make) -> None:
     assert 9 in collector.tick().keys["route"]
     del kernel.series[kernel.key(route=9).tobytes()]
     kernel.table[loser]["created"] = 0
-    kernel.free.appendleft(loser)
+    kernel.free.append(loser)
     kernel.request(kernel.key(route=10))
     kernel.now += SECOND
     look = collector.tick()

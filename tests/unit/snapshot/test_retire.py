@@ -230,7 +230,7 @@ def test_the_agent_may_die_at_any_line(tmp_path: Path) -> None:
 
 
 def test_a_slot_that_was_given_back_is_not_given_twice(tmp_path: Path) -> None:
-    """Whether the end came before or after a slot was given back, it is in the queue at most once."""
+    """Whether the end came before or after a slot was given back, it is free at most once."""
     kernel = FakeKernel(max_series=4)
     kernel.request(kernel.key(route=9))
     push = kernel.push_free
