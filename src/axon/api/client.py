@@ -19,7 +19,6 @@ from axon.api.filters import FlowFilter, to_query
 from axon.errors import ApiError
 
 T = TypeVar("T")
-Line = schema.Begin | schema.Flow | schema.Finish
 
 _EVERYTHING = FlowFilter()
 _TIMEOUT = 10.0
@@ -70,9 +69,10 @@ class Client:
         connection = _Connection(self._path, self._timeout)
         try:
             response = self._open(connection, "GET", f"{BASE}/flows?{query}")
+            begin = self._decode(self._line(response), schema.Begin)
             # A quiet host is no dead agent: lines may be far apart.
             connection.sock.settimeout(None)
-            return Flows(self, connection, response)
+            return Flows(self, begin.id, connection, response)
         except BaseException:
             connection.close()
             raise
@@ -116,6 +116,12 @@ class Client:
         except (OSError, http.client.HTTPException) as error:
             raise ApiError(self._silent(error)) from error
 
+    def _line(self, response: http.client.HTTPResponse) -> bytes:
+        try:
+            return response.readline()
+        except (OSError, http.client.HTTPException) as error:
+            raise ApiError(self._silent(error)) from error
+
     def _decode(self, body: bytes, answer: type[T]) -> T:
         try:
             return msgspec.json.decode(body, type=answer)
@@ -142,15 +148,22 @@ class Client:
 
 
 class Flows:
-    """An open stream of flows. Iterate over it; `finish` has the last line's counts."""
+    """An open stream of flows. Iterate over it; `finish` has the last line's counts.
+
+    `id` is the agent's number for it.
+    """
 
     def __init__(
-        self, client: Client, connection: _Connection, response: http.client.HTTPResponse
+        self,
+        client: Client,
+        number: int,
+        connection: _Connection,
+        response: http.client.HTTPResponse,
     ) -> None:
+        self.id = number
         self._client = client
         self._connection = connection
         self._response = response
-        self._id: int | None = None
         self._finish: schema.Finish | None = None
 
     def __enter__(self) -> Self:
@@ -166,7 +179,7 @@ class Flows:
 
     def __iter__(self) -> Iterator[schema.Flow]:
         """Yield flows until the stream ends."""
-        decode = msgspec.json.Decoder(Line).decode
+        decode = msgspec.json.Decoder(schema.Flow | schema.Finish).decode
         while True:
             try:
                 text = self._response.readline()
@@ -175,8 +188,6 @@ class Flows:
                 raise ApiError(f"The agent ended the stream in the middle: {error}") from error
             if isinstance(line, schema.Flow):
                 yield line
-            elif isinstance(line, schema.Begin):
-                self._id = line.id
             elif line is None:
                 raise ApiError("The agent ended; start it again with `axon run`.")
             else:
@@ -186,11 +197,11 @@ class Flows:
     def finish(self) -> schema.Finish | None:
         """End the stream, unless it has; return how many flows matched and how many were shown.
 
-        None where the agent has not said: the stream was never read, or the agent is gone.
+        None where the agent has not said, because it is gone.
         """
-        if self._finish is None and self._id is not None:
+        if self._finish is None:
             try:
-                self._finish = self._client.finish(self._id)
+                self._finish = self._client.finish(self.id)
             except ApiError:
                 return None
         return self._finish

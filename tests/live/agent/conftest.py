@@ -27,7 +27,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     wbufsize = -1
     def handle_any(self):
         self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        parts = self.path.split("/")
+        parts = self.path.partition("?")[0].split("/")
         if parts[1] == "slow":
             time.sleep(0.15)
         if parts[1] == "abort":
@@ -115,16 +115,16 @@ class Running:
             "AXON_LOG_FORMAT": "json",
             "AXON_SLOW_MS": "100",
         }
+        self.command = (sys.executable, "-m", "axon", "run", "--no-table")
         self.log = scratch / "agent.log"
         self.client = Client(self.run_dir / "axon.sock", timeout=10)
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self, *flags: str, **environment: str) -> None:
         """Start it, with some variables changed; return when it serves."""
-        command = [sys.executable, "-m", "axon", "run", "--no-table", *flags]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                command,
+                [*self.command, *flags],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -202,6 +202,15 @@ class Running:
 def agent(world: World, tmp_path: Path) -> Iterator[Running]:
     """Give an agent that is not started yet."""
     made = Running(world, tmp_path, world.port())
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def resident(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """Give an agent that runs for all tests of a module."""
+    made = Running(world, tmp_path_factory.mktemp("resident"), world.port())
+    made.start()
     yield made
     made.close()
 
