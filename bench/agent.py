@@ -38,8 +38,7 @@ def measure(*, seconds: float = 20.0) -> Table:
         log = all_.enter_context((Path(folder) / "log").open("w+", encoding="utf-8"))
         agent = start(
             [sys.executable, "-m", "axon", "run", "--cgroup", str(ours), "--run-dir", f"{folder}/run",
-             "--pin-dir", f"/sys/fs/bpf/axon-bench-{os.getpid()}", "--metrics-listen", "127.0.0.1:19731",
-             "--api-listen", f"{folder}/run/axon.sock"],
+             "--pin-dir", f"/sys/fs/bpf/axon-bench-{os.getpid()}", "--metrics-listen", "127.0.0.1:19731"],
             cpu=None, group=outside, stdout=log, stderr=log,
         )  # fmt: skip
         try:

@@ -123,6 +123,44 @@ AX_GLOBAL int ax_after_authority(u32 lvl, u32 from, u32 to)
 	return to;
 }
 
+enum ax_target_form {
+	AX_T_NONE = 0,		/* "*" or an authority */
+	AX_T_PATH = 1,
+	AX_T_ROOT = 2,		/* an absolute form without a path: RFC 9112 section 3.2.1 makes it "/" */
+};
+
+/* The path of the target win[target..end), into w->path_from and w->path_len. enum ax_target_form. */
+AX_GLOBAL int ax_target(u32 lvl, u32 target, u32 end)
+{
+	struct ax_work *w = ax_area(lvl);
+	u64 scheme;
+	u32 path;
+
+	if (!w || target >= AX_WINDOW || end > AX_WINDOW || target >= end)
+		return AX_T_NONE;
+	target = AX_INDEX(target, AX_WINDOW);
+	w->path_from = target;
+	w->path_len = end - target;
+	if (w->win[target] == '/')
+		return AX_T_PATH;
+	scheme = ax_word(w, target) | AX_LOWER;
+	if (end - target < 8 || ((scheme & AX_LOW(7)) != AX_W_HTTP && scheme != AX_W_HTTPS))
+		return AX_T_NONE;
+	path = ax_after_authority(lvl, target + (scheme == AX_W_HTTPS ? 8 : 7), end);
+	if (path > end || path > AX_WINDOW)
+		return AX_T_NONE;
+	if (path < end && w->win[AX_INDEX(path, AX_WINDOW)] == '/') {
+		w->path_from = path;
+		w->path_len = end - path;
+		return AX_T_PATH;
+	}
+	path = AX_INDEX(path - 1, AX_WINDOW);	/* the authority's last byte is spent */
+	w->win[path] = '/';
+	w->path_from = path;
+	w->path_len = 1;
+	return AX_T_ROOT;
+}
+
 /* Does win[..to) end in " HTTP/1.x"? enum ax_line_result; sets the version. */
 AX_GLOBAL int ax_version_at(u32 lvl, u32 to)
 {
@@ -155,9 +193,8 @@ AX_GLOBAL int ax_request_line(struct __sk_buff *skb, u32 lvl, u32 from, u32 to, 
 	struct ax_work *w = ax_area(lvl);
 	u32 cut = cut_out & 1, outstanding = cut_out >> 1;
 	u32 target, end, mlen, before;
-	u64 route = AX_ROUTE_NONE, scheme;
+	u64 route = AX_ROUTE_NONE;
 	int m, r;
-	u8 c;
 
 	if (!w || from >= AX_WINDOW || to > AX_WINDOW || to < from)
 		return AX_L_BAD;
@@ -182,37 +219,16 @@ AX_GLOBAL int ax_request_line(struct __sk_buff *skb, u32 lvl, u32 from, u32 to, 
 	target = AX_INDEX(target, AX_WINDOW);
 	if (ax_introduce(skb, lvl))
 		return AX_L_LOST;
-	c = w->win[target];
-	scheme = ax_word(w, target) | AX_LOWER;
-	if (end - target >= 8 && ((scheme & AX_LOW(7)) == AX_W_HTTP || scheme == AX_W_HTTPS)) {
-		r = ax_after_authority(lvl, target + (scheme == AX_W_HTTPS ? 8 : 7), end);
-		if (r > 0 && r < AX_WINDOW) {
-			target = AX_INDEX(r, AX_WINDOW);
-			c = '/';
-			if (target >= end || w->win[target] != '/') {
-				/* no path: RFC 9112 section 3.2.1 makes it "/"; the byte before is spent */
-				target--;
-				target = AX_INDEX(target, AX_WINDOW);
-				w->win[target] = '/';
-				end = target + 1;
-				cut = 0;
-			}
-		}
-	}
-	if (c == '/') {
-		w->path_from = target;
-		before = end - target;
-		w->path_len = before;
+	r = ax_target(lvl, target, end);
+	if (r) {
+		before = w->path_len;
 		route = ax_route_of(lvl);
-		if (w->path_len > AX_PATH || (cut && w->path_len == before)) {
+		if (w->path_len > AX_PATH || (cut && r == AX_T_PATH && w->path_len == before)) {
 			if (w->path_len > AX_PATH)
 				w->path_len = AX_PATH;
 			w->path_cut = 1;
 			ax_count(AX_INFO_TRUNCATED_PATH);
 		}
-	} else {
-		w->path_from = target;
-		w->path_len = end - target;
 	}
 	if (!outstanding) {
 		if (ax_keep_path(skb, lvl, w->path_cut))

@@ -163,16 +163,11 @@ AX_GLOBAL int ax_segment(u32 lvl, u32 to)
 }
 
 /* Walks the path at win[path_from], at most path_len bytes: cuts the query, builds the template. */
-AX_GLOBAL int ax_walk(u32 lvl)
+static __always_inline int ax_walk(u32 lvl, struct ax_work *w, u64 secret)
 {
-	struct ax_work *w = ax_area(lvl);
-	struct ax_ctl *ctl = ax_control();
-	u64 secret, hash, cls = 0;
+	u64 hash = secret, cls = 0;
 	u32 from, n;
 
-	if (!w || !ctl)
-		return -1;
-	secret = hash = ctl->secret;
 	from = w->path_from;
 	n = w->path_len;
 	if (from >= AX_WINDOW)
@@ -302,13 +297,16 @@ AX_GLOBAL u64 ax_route_of(u32 lvl)
 		for (u32 i = 0; i < AX_RT_WORDS; i++)
 			w->bits[i] = ~0ULL;
 	}
-	if (ax_walk(lvl))
+	if (ax_walk(lvl, w, ctl->secret))
 		return AX_ROUTE_OTHER;
 	if (w->rt) {
 		id = ax_first_pattern(lvl);
 		if (id)
 			return id;
 	}
+	ctl = ax_control();	/* again: a pointer kept over the walk is stack that eight frames do not have */
+	if (!ctl)
+		return AX_ROUTE_OTHER;
 	id = ax_sign_template(lvl, ctl->secret);
 	if (id <= AX_ROUTE_NONE)
 		id = 2;
