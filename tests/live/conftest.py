@@ -8,6 +8,7 @@ import pytest
 
 from tests.live.kit.axon import Attacher, Axon
 from tests.live.kit.books import Books
+from tests.live.kit.relay import Relay
 from tests.live.kit.wire import Listener, Wire
 from tests.live.kit.world import World
 
@@ -62,3 +63,30 @@ def loop(world: World, books: Books) -> Iterator[Listener]:
 def wire(listener: Listener) -> Wire:
     """Give a connection over the cable."""
     return listener.connect()
+
+
+@pytest.fixture
+def every_flow(axon: Axon) -> Iterator[Axon]:
+    """Give the Axon with a flow record of every request, instead of a few."""
+    axon.flows()
+    for name in ("flow_interval", "error_interval"):
+        axon.kernel.ctl[name][0] = 1
+    yield axon
+    for name in ("flow_interval", "error_interval"):
+        axon.kernel.ctl[name][0] = 0
+
+
+@pytest.fixture
+def relay(world: World, books: Books) -> Iterator[Relay]:
+    """Give the path whose packets the test decides about."""
+    made = Relay(world.server, world.client)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def far(world: World, books: Books, relay: Relay) -> Iterator[Listener]:
+    """Give a listening socket that is reached over the path."""
+    made = Listener(world, world.server, world.client, relay.address)
+    yield made
+    made.close()

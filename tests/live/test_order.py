@@ -7,7 +7,6 @@ import fcntl
 import socket
 import sys
 import termios
-from collections.abc import Iterator
 
 import pytest
 
@@ -15,26 +14,9 @@ from tests.live.kit.books import Books, wait_for
 from tests.live.kit.packet import SYN, Packet, fragments
 from tests.live.kit.relay import Chaos, Relay, forward
 from tests.live.kit.wire import Listener, answer, get, head, post, receive, reset
-from tests.live.kit.world import World
 
 QUESTION = post("/a", b"q" * 400, "X-Fill: " + "f" * 300)
 REPLY = answer(200, b"r" * 400, "X-Fill: " + "f" * 300)
-
-
-@pytest.fixture
-def relay(world: World, books: Books) -> Iterator[Relay]:
-    """Give the path whose packets the test decides about."""
-    made = Relay(world.server, world.client)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def far(world: World, books: Books, relay: Relay) -> Iterator[Listener]:
-    """Give a listening socket that is reached over the path."""
-    made = Listener(world, world.server, world.client, relay.address)
-    yield made
-    made.close()
 
 
 class Nth:

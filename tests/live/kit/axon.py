@@ -149,6 +149,7 @@ class Axon:
             "comm": text(record["comm"]),
             "laddr": address(record["laddr"]),
             "raddr": address(record["raddr"]),
+            "raw": record.tobytes(),
         }
 
 
