@@ -102,7 +102,8 @@ class Site:
         """Stop the server and remove what an agent may have left."""
         self._server.kill()
         self._server.communicate()
-        self.axon("detach")
+        detached = self.axon("detach")
+        assert detached.returncode == 0, detached.stderr
 
 
 @contextmanager
@@ -111,9 +112,11 @@ def made(name: str, scratch: Path) -> Iterator[Site]:
     cgroup = cgroup_root() / f"axon-{name}-{os.getpid()}"
     cgroup.mkdir()
     site = Site(cgroup, scratch)
-    yield site
-    site.close()
-    cgroup.rmdir()
+    try:
+        yield site
+    finally:
+        site.close()
+        cgroup.rmdir()
 
 
 @pytest.fixture
@@ -306,6 +309,7 @@ def test_a_second_agent_is_refused(watched: Site) -> None:
     second = watched.axon("run")
     assert (second.returncode, second.stderr.count("\n")) == (1, 1)
     assert f"process {first}" in second.stderr
+    assert "axon top" in second.stderr
     for extra in ([], ["--all"]):
         detach = watched.axon("detach", *extra)
         assert detach.returncode == 1

@@ -35,11 +35,16 @@ def run(arguments: argparse.Namespace) -> int:
 
     from axon import settings
     from axon.cli import foreground
+    from axon.errors import BusyError
 
     loaded = settings.load(file=arguments.config, flags=settings.flags_of(arguments))
+    show = foreground.with_log
     if _has_screen() and not arguments.no_table:
-        return asyncio.run(foreground.with_table(loaded, arguments.duration))
-    return asyncio.run(foreground.with_log(loaded, arguments.duration))
+        show = foreground.with_table
+    try:
+        return asyncio.run(show(loaded, arguments.duration))
+    except BusyError as error:
+        raise BusyError(f"{error} Or look at what it sees: axon top.") from error
 
 
 def _has_screen() -> bool:
