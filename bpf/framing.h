@@ -483,7 +483,7 @@ AX_GLOBAL int ax_keep_line(struct __sk_buff *skb, u32 lvl)
 	struct ax_work *w = ax_area(lvl);
 	struct bpf_sock *sk = ax_sock(skb);
 	struct ax_carry *k;
-	u32 n, dir, have;
+	u32 n, dir, have, which;
 
 	if (!w || !sk)
 		return -1;
@@ -500,12 +500,15 @@ AX_GLOBAL int ax_keep_line(struct __sk_buff *skb, u32 lvl)
 		return -1;
 	}
 	dir = w->dir & 1;
+	which = !k->snap_which[dir];
+	k->which[dir] = which;
+	which = AX_INDEX(dir * 2 + which, 4);
 	/* the line stands in the window from its beginning: whole words of it */
 #pragma clang loop unroll(disable)
 	for (u32 i = 0; i < AX_WINDOW / 8; i++) {
 		if (i * 8 >= have)
 			break;
-		*(u64 *)(k->line[dir] + i * 8) = *(u64 *)(w->win + i * 8);
+		*(u64 *)(k->line[which] + i * 8) = *(u64 *)(w->win + i * 8);
 	}
 	w->d.r.carry = have;
 	w->pos = w->end;
@@ -518,7 +521,7 @@ AX_GLOBAL int ax_resume_line(struct __sk_buff *skb, u32 lvl)
 	struct ax_work *w = ax_area(lvl);
 	struct bpf_sock *sk = ax_sock(skb);
 	struct ax_carry *k;
-	u32 have, dir, room;
+	u32 have, dir, room, which;
 
 	if (!w || !sk)
 		return -1;
@@ -529,11 +532,12 @@ AX_GLOBAL int ax_resume_line(struct __sk_buff *skb, u32 lvl)
 		return -1;
 	}
 	dir = w->dir & 1;
+	which = AX_INDEX(dir * 2 + (k->which[dir] & 1), 4);
 #pragma clang loop unroll(disable)
 	for (u32 i = 0; i < AX_WINDOW / 8; i++) {
 		if (i * 8 >= have)
 			break;
-		*(u64 *)(w->win + i * 8) = *(u64 *)(k->line[dir] + i * 8);
+		*(u64 *)(w->win + i * 8) = *(u64 *)(k->line[which] + i * 8);
 	}
 	room = AX_WINDOW - have;
 	if (room > (u32)(w->end - w->pos))

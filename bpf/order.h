@@ -31,6 +31,7 @@ AX_GLOBAL int ax_snapshot(struct __sk_buff *skb, u32 lvl)
 	dir = w->dir & 1;
 	k->snap[dir] = w->d;
 	k->snap_ok[dir] = 1;
+	k->snap_which[dir] = k->which[dir];
 	return 0;
 }
 
@@ -64,6 +65,7 @@ AX_GLOBAL int ax_rewind(struct __sk_buff *skb, u32 lvl)
 		return -1;
 	n = w->d.h.n;
 	w->d = k->snap[dir];
+	k->which[dir] = k->snap_which[dir];
 	if (w->resp)
 		w->d.h.n = n;
 	return 0;

@@ -171,11 +171,14 @@ struct ax_pipe {
 	struct ax_queued q[AX_QUEUE];
 };
 
-/* An unfinished line, and the state to go back to if TCP discards what was read last. By direction. */
+/* An unfinished line, and the state to go back to if TCP discards what was read last. By direction; a line is kept
+ * beside the one that belongs to the snapshot, never over it. */
 struct ax_carry {
 	struct ax_dir snap[2];	/* valid at snap[].h.nxt if snap_ok[] */
 	u32 snap_ok[2];
-	u8 line[2][AX_WINDOW];
+	u32 which[2];		/* of its two lines the direction uses this one, */
+	u32 snap_which[2];	/* and the snapshot this one */
+	u8 line[4][AX_WINDOW];
 };
 
 struct ax_run {

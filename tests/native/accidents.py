@@ -1,0 +1,112 @@
+"""What happens to packets on their way: sent again, overlapping, out of order, waiting, damaged."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.native.talk import CLIENT, Side, Talk
+
+HARMLESS = ("again", "overlap", "reorder", "wait", "resend")
+DAMAGED = ("decoy", "decoys", "decoy-cut", "decoy-short", "decoy-long", "decoy-twin")
+
+
+class RoughTalk(Talk):
+    """A conversation whose packets meet with accidents; every byte arrives in the end.
+
+    `accidents` are drawn from, a packet; what is damaged TCP discards.
+    """
+
+    def __init__(self, *arguments: Any, accidents: tuple[str, ...], **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.accidents = accidents
+
+    def _deliver(self, side: Side, start: int, end: int, *, fin: bool = False) -> None:
+        if fin or self.rnd.random() < 0.4:
+            super()._deliver(side, start, end, fin=fin)
+        elif (side is self.responses) == (self.role == CLIENT):
+            self._rough(side.stream, start, end, self.rnd.choice(self.accidents))
+        else:
+            self._sent_again(side.stream, start, end)
+
+    def _sent_again(self, stream: bytes, start: int, end: int) -> None:
+        """Our own side sends, and sends again: any part of what was sent."""
+        if start and self.rnd.random() < 0.5:
+            self._resend(stream, start)
+        self.tcp.leave(start, stream[start:end])
+        if self.rnd.random() < 0.5:
+            self._resend(stream, end)
+
+    def _resend(self, stream: bytes, sent: int) -> None:
+        at = max(sent - self.rnd.randint(1, 3000), 0)
+        until = self.rnd.randint(at + 1, sent)
+        self.tcp.leave(at, stream[at:until])
+
+    def _rough(self, stream: bytes, start: int, end: int, what: str) -> None:
+        tcp, rnd = self.tcp, self.rnd
+        if what == "again":
+            tcp.arrive(start, stream[start:end])
+            tcp.arrive(start, stream[start:end])
+        elif what == "overlap":
+            at = max(start - rnd.randint(1, 2000), 0)
+            tcp.arrive(at, stream[at:end])
+        elif what == "reorder":
+            self._reordered(stream, start, end)
+        elif what == "wait":
+            for a, b in self._pieces(start, end, 5):
+                tcp.arrive(a, stream[a:b], fate="waits")
+            tcp.settle()
+        elif what == "resend":
+            # a timeout sends again what waits for the process to let go of the socket
+            for a, b in self._pieces(start, end, 3):
+                tcp.arrive(a, stream[a:b], fate="waits")
+                tcp.arrive(a, stream[a:b], fate="waits")
+                tcp.settle()
+        else:
+            self._damaged(stream, start, end, what)
+
+    def _reordered(self, stream: bytes, start: int, end: int) -> None:
+        pieces = self._pieces(start, end, 6)
+        self.rnd.shuffle(pieces)
+        for a, b in pieces:
+            self.tcp.arrive(a, stream[a:b])
+            if self.rnd.random() < 0.3:
+                self.tcp.arrive(a, stream[a:b])
+
+    def _damaged(self, stream: bytes, start: int, end: int, what: str) -> None:
+        tcp, rnd = self.tcp, self.rnd
+        middle = rnd.randint(start + 1, end)
+        far = end + rnd.randint(1, 600)
+        if what == "decoy-short":
+            tcp.arrive(start, self._damage(stream[start:middle]), fate="dropped")
+        elif what == "decoy-long":
+            tcp.arrive(start, self._damage((stream + b"x" * 600)[start:far]), fate="dropped")
+        else:
+            tcp.arrive(start, self._damage(stream[start:end]), fate="dropped")
+        if what == "decoys":
+            tcp.arrive(start, self._damage(stream[start:end]), fate="dropped")
+        if what == "decoy-cut" and middle < end:
+            tcp.arrive(start, stream[start:middle])
+            start = middle
+        if what == "decoy-twin":
+            tcp.arrive(start, stream[start:end], fate="dropped")
+        tcp.arrive(start, stream[start:end])
+
+    def _damage(self, data: bytes) -> bytes:
+        """Other bytes: a few of them, all of them, or a message of an attacker's."""
+        rnd = self.rnd
+        kind = rnd.choice(["bits", "noise", "message", "head"])
+        if kind == "bits":
+            out = bytearray(data)
+            for _ in range(rnd.randint(1, 3)):
+                out[rnd.randrange(len(out))] ^= 1 << rnd.randrange(8)
+            return bytes(out)
+        if kind == "noise":
+            return rnd.randbytes(len(data))
+        lines = b"POST /decoy HTTP/1.1\r\nContent-Length: 999\r\n"
+        if kind == "message":
+            lines = b"\r\n\r\nGET /decoy HTTP/1.1\r\n\r\nHTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n"
+        return (lines * (len(data) // len(lines) + 1))[: len(data)]
+
+    def _pieces(self, start: int, end: int, most: int) -> list[tuple[int, int]]:
+        cuts = sorted({start, end, *(self.rnd.randint(start, end) for _ in range(self.rnd.randint(0, most - 1)))})
+        return list(zip(cuts, cuts[1:], strict=False))

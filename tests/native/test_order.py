@@ -1,0 +1,110 @@
+"""What a hook sees is not yet what TCP accepts: only what was accepted is counted, and all of it."""
+
+from __future__ import annotations
+
+from random import Random
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.native import messages
+from tests.native.accidents import DAMAGED, HARMLESS, RoughTalk
+from tests.native.machine import Machine
+from tests.native.messages import Request, Response
+from tests.native.scale import examples
+from tests.native.talk import CLIENT, SERVER, Expected, check_counts, check_flows
+from tests.native.tcp import Tcp
+
+_CUTS = st.sampled_from(["message", "random", "mixed", "all", "mtu"])
+_SEQS = st.sampled_from([(1000, 5000), (0xFFFFFF00, 0xFFFFFFF0)])
+
+
+def untimed(expected: list[Expected]) -> list[Expected]:
+    """Say nothing of times: they depend on which of several packets brought a byte."""
+    for each in expected:
+        each.start = each.duration = each.ttfb = None
+    return expected
+
+
+@examples(300)
+@given(
+    exchanges=messages.conversations(),
+    role=st.sampled_from([SERVER, CLIENT]),
+    cut=_CUTS,
+    window=st.sampled_from([1, 3]),
+    seqs=_SEQS,
+    observed=st.booleans(),
+    seed=st.integers(0, 2**32),
+)
+def test_order_does_not_matter(
+    machine: Machine,
+    exchanges: list[tuple[Request, Response]],
+    role: int,
+    cut: str,
+    window: int,
+    seqs: tuple[int, int],
+    observed: bool,
+    seed: int,
+) -> None:
+    """Packets sent again, overlapping, out of order or waiting for the socket change nothing."""
+    machine.reset()
+    if observed:
+        machine.observe_all()
+    with machine.sock() as sock:
+        tcp = Tcp(sock, in_at=seqs[0], out_at=seqs[1])
+        talk = RoughTalk(
+            tcp, role, exchanges, Random(seed), cut=cut, window=window, accidents=HARMLESS
+        )
+        talk.run()
+        talk.close()
+        assert machine.losses == {}
+        check_counts(machine, role, untimed(talk.expected))
+        if observed:
+            check_flows(machine, role, untimed(talk.expected))
+
+
+@examples(300)
+@given(
+    exchanges=messages.conversations(),
+    cut=_CUTS,
+    window=st.sampled_from([1, 3]),
+    seqs=_SEQS,
+    seed=st.integers(0, 2**32),
+)
+def test_what_tcp_discards_moves_nothing(
+    machine: Machine,
+    exchanges: list[tuple[Request, Response]],
+    cut: str,
+    window: int,
+    seqs: tuple[int, int],
+    seed: int,
+) -> None:
+    """Damaged packets, whatever they hold, leave no trace at a server once the true ones have come."""
+    machine.reset()
+    with machine.sock() as sock:
+        tcp = Tcp(sock, in_at=seqs[0], out_at=seqs[1])
+        talk = RoughTalk(
+            tcp,
+            SERVER,
+            exchanges,
+            Random(seed),
+            cut=cut,
+            window=window,
+            accidents=HARMLESS + DAMAGED,
+        )
+        talk.run()
+        talk.close()
+        assert machine.losses == {}
+        check_counts(machine, SERVER, untimed(talk.expected))
+
+
+def test_a_split_line_survives_the_packet_that_follows_it(machine: Machine) -> None:
+    """A line's kept beginning is still there when the packet behind it turns out to be discarded."""
+    with machine.sock() as sock:
+        tcp = Tcp(sock)
+        tcp.arrive(0, b"GET /al")
+        tcp.arrive(7, b"l HTTP/1.1\r\nHo", fate="dropped")
+        tcp.arrive(7, b"ways HTTP/1.1\r\nHost: h\r\n\r\n")
+        tcp.leave(0, b"HTTP/1.1 204 No Content\r\n\r\n")
+        assert [machine.route(key["route"]) for key, _ in machine.series()] == [b"/always"]
+        assert machine.losses == {}
