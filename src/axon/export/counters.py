@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from axon.arrays import distinct
 from axon.export.families import Counts
 from axon.export.labels import Labels
 from axon.snapshot import Snapshot
@@ -42,7 +43,7 @@ class Counters:
         index: dict[Labels, int] = {}
         found = [_NONE if one is None else index.setdefault(one, len(index)) for one in labels]
         group = np.array([*found, _NONE], np.intp)[of_row]
-        used = np.unique(group)
+        used = distinct(group)
         used = used[used != _NONE]
         names = list(index)
         fresh = [names[i] for i in used.tolist()]

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from axon.arrays import among, distinct
 from axon.routes.file import MOST
 from axon.routes.learn import Learner
 from axon.routes.pattern import LONGEST, Pattern, PatternError, parse
@@ -131,15 +132,13 @@ class RouteManager:
 
     def superseded(self, keys: NDArray[Any]) -> NDArray[np.bool_]:
         """Return for each series whether its route is one that requests are no longer named by."""
-        return np.isin(keys["route"], self._stale)
+        return among(keys["route"], self._stale)
 
     def _see(self, new: NDArray[Any]) -> None:
         if not self._learn:
             return
         patterns = self._tables.routes if self._tables else ()
-        seen = new[
-            ~np.isin(new["status"], _NOT_THERE) & ~np.isin(new["route"], [*_FIXED, *patterns])
-        ]
+        seen = new[~among(new["status"], _NOT_THERE) & ~among(new["route"], [*_FIXED, *patterns])]
         for name in _distinct(seen, *_WORKLOAD, "route"):
             text = self.text(int(name["route"]))
             if text.startswith("/") and len(text) < LONGEST:
@@ -211,7 +210,7 @@ class RouteManager:
 
     def _tidy(self, keys: NDArray[Any]) -> None:
         """Have the kernel forget the routes that no series has, and workloads that are gone."""
-        used = {int(route) for route in np.unique(keys["route"])}
+        used = {int(route) for route in distinct(keys["route"])}
         used.update(self._tables.routes if self._tables else ())
         now = self._clock()
         forgotten = 0
@@ -241,8 +240,7 @@ def _distinct(keys: NDArray[Any], *fields: str) -> NDArray[Any]:
     packed = np.zeros(len(keys), [(name, keys.dtype[name]) for name in fields])
     for name in fields:
         packed[name] = keys[name]
-    distinct = np.unique(packed.view(f"V{packed.dtype.itemsize}"))
-    return distinct.view(packed.dtype)
+    return distinct(packed.view(f"V{packed.dtype.itemsize}")).view(packed.dtype)
 
 
 def _workload(name: np.void) -> tuple[int, bytes, int, int]:

@@ -11,6 +11,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from axon.arrays import among, distinct
+
 _FIELDS = ("cgroup", "comm", "port", "role")
 _ROUTE, _PEER = 0, 1
 
@@ -39,11 +41,11 @@ def withdraw_unused(kernel: Admitting, keys: NDArray[Any]) -> int:
     next time.
     """
     admitted = kernel.admitted()
-    used = np.isin(_names(admitted), _names(_of(kernel.abi, keys)))
+    used = among(_names(admitted), _names(_of(kernel.abi, keys)))
     if used.all():
         return 0
     gone, stay = admitted[~used], admitted[used]
-    owners = np.unique(_names(gone["wl"])).view(admitted.dtype["wl"])
+    owners = distinct(_names(gone["wl"])).view(admitted.dtype["wl"])
     left = np.zeros(len(owners), kernel.abi.wl)
     for name, what in (("routes", _ROUTE), ("peers", _PEER)):
         mine = np.sort(_names(stay["wl"][stay["what"] == what]))

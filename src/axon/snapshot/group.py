@@ -7,6 +7,7 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
+from axon.arrays import among
 from axon.snapshot.model import Snapshot
 from axon.snapshot.sparse import Rows
 
@@ -47,7 +48,7 @@ class Grouping(Generic[Label]):
     def forget(self, stale: Callable[[Label], bool] = lambda _: True) -> None:
         """Ask anew for the labels of the groups that are stale."""
         groups = [i for i, label in enumerate(self._labels) if stale(label)]
-        self._series[np.isin(self._group, groups)] = -1
+        self._series[among(self._group, groups)] = -1
         self._epoch = 0
 
     def _renew(self, snapshot: Snapshot) -> None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 U64 = NDArray[np.uint64]
 
-_BLOCK_BYTES = 2 << 20
+_BLOCK_BYTES = 1 << 19
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from axon.arrays import among
+
 SHIFT = 8
 """A key is a row's number shifted by this, and the number of its bucket."""
 
@@ -59,7 +61,7 @@ class Sparse:
 
     def without(self, rows: Rows) -> Sparse:
         """Return this less some rows."""
-        keep = ~np.isin(self.keys >> SHIFT, rows)
+        keep = ~among(self.keys >> SHIFT, rows)
         return Sparse(self.keys[keep], self.values[keep])
 
     def dense(self, rows: Rows, buckets: range) -> U64:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from axon.arrays import among
 from axon.snapshot.layout import Layout
 from axon.snapshot.quantile import quantiles
 from axon.snapshot.sparse import SHIFT, Keys, Rows
@@ -37,8 +38,8 @@ class Change:
 
     def without(self, slots: Rows) -> Change:
         """Return this less some slots."""
-        keep = ~np.isin(self.slots, slots)
-        fine = ~np.isin(self.keys >> SHIFT, slots)
+        keep = ~among(self.slots, slots)
+        fine = ~among(self.keys >> SHIFT, slots)
         return Change(
             self.since,
             self.until,
