@@ -6,7 +6,7 @@ import ipaddress
 from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,9 +41,9 @@ class Row:
     resp_body: int
     req_wire: int
     resp_wire: int
-    req_size: NDArray[np.uint64]
-    resp_size: NDArray[np.uint64]
-    hist: NDArray[np.uint64]
+    req_size: NDArray[np.uint64] = field(repr=False)
+    resp_size: NDArray[np.uint64] = field(repr=False)
+    hist: NDArray[np.uint64] = field(repr=False)
 
     @property
     def text(self) -> str:
