@@ -29,10 +29,9 @@ static __always_inline int ax_give_up(struct ax_work *w, u32 why)
 	return AX_S_DONE;
 }
 
-/* The request that the next response answers, and when it began: inline, in the queue, or not known (0). */
-static __always_inline struct ax_q *ax_oldest(struct bpf_sock *sk, struct ax_conn *c, u64 *t0)
+/* Request number `k`, and when it began: inline, in the queue, or not known (0). */
+static __always_inline struct ax_q *ax_number(struct bpf_sock *sk, struct ax_conn *c, u32 k, u64 *t0)
 {
-	u32 k = c->resp.n;
 	struct ax_queued *e;
 	struct ax_pipe *p;
 
@@ -56,7 +55,7 @@ static __always_inline struct ax_q *ax_oldest(struct bpf_sock *sk, struct ax_con
 static __always_inline int ax_finish(struct ax_work *w, struct bpf_sock *sk, struct ax_conn *c, u64 end)
 {
 	u64 t0 = 0;
-	struct ax_q *q = ax_oldest(sk, c, &t0);
+	struct ax_q *q = ax_number(sk, c, c->resp.n, &t0);
 	struct ax_done *o = &w->done;
 
 	if (!q)
@@ -200,20 +199,21 @@ AX_GLOBAL int ax_response_done(struct __sk_buff *skb, u32 lvl, u32 error)
 	return 0;
 }
 
-/* Method of the oldest request, or -1. */
-AX_GLOBAL int ax_asked(struct __sk_buff *skb)
+/* Method of the request that this response answers, or -1. One that is read again was counted before. */
+AX_GLOBAL int ax_asked(struct __sk_buff *skb, u32 lvl)
 {
+	struct ax_work *w = ax_area(lvl);
 	struct bpf_sock *sk = ax_sock(skb);
 	struct ax_conn *c;
 	struct ax_q *q;
 	u64 t0;
 
-	if (!sk)
+	if (!w || !sk)
 		return -1;
 	c = bpf_sk_storage_get(&ax_conns, sk, 0, 0);
 	if (!c)
 		return -1;
-	q = ax_oldest(sk, c, &t0);
+	q = ax_number(sk, c, c->resp.n - w->d.r.method, &t0);
 	return q ? q->method : -1;
 }
 
@@ -278,7 +278,7 @@ AX_GLOBAL int ax_head_end(struct __sk_buff *skb, u32 lvl)
 		return AX_S_GO;
 	}
 	status = w->status;
-	asked = ax_asked(skb);
+	asked = ax_asked(skb, lvl);
 	if (status < 200 && status != 101) {	/* interim: the answer is still to come */
 		ax_next_message(w);
 		return AX_S_GO;

@@ -32,6 +32,7 @@ AX_GLOBAL int ax_snapshot(struct __sk_buff *skb, u32 lvl)
 	k->snap[dir] = w->d;
 	k->snap_ok[dir] = 1;
 	k->snap_which[dir] = k->which[dir];
+	k->snap_status[dir] = w->status;
 	return 0;
 }
 
@@ -66,8 +67,11 @@ AX_GLOBAL int ax_rewind(struct __sk_buff *skb, u32 lvl)
 	n = w->d.h.n;
 	w->d = k->snap[dir];
 	k->which[dir] = k->snap_which[dir];
-	if (w->resp)
+	if (w->resp) {
+		w->status = k->snap_status[dir];
+		w->d.r.method += n - w->d.h.n;
 		w->d.h.n = n;
+	}
 	return 0;
 }
 

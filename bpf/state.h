@@ -178,6 +178,7 @@ struct ax_carry {
 	u32 snap_ok[2];
 	u32 which[2];		/* of its two lines the direction uses this one, */
 	u32 snap_which[2];	/* and the snapshot this one */
+	u32 snap_status[2];
 	u8 line[4][AX_WINDOW];
 };
 

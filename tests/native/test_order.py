@@ -108,3 +108,15 @@ def test_a_split_line_survives_the_packet_that_follows_it(machine: Machine) -> N
         tcp.leave(0, b"HTTP/1.1 204 No Content\r\n\r\n")
         assert [machine.route(key["route"]) for key, _ in machine.series()] == [b"/always"]
         assert machine.losses == {}
+
+
+def test_the_end_of_a_response_may_come_twice(machine: Machine) -> None:
+    """A client that reads a response's last packet again, before TCP has taken it, counts it once."""
+    with machine.sock() as sock:
+        tcp = Tcp(sock)
+        tcp.leave(0, b"GET / HTTP/1.1\r\n\r\n")
+        tcp.arrive(0, b"HTTP/1.1 204 No Content\r\n\r")
+        tcp.arrive(26, b"\n", fate="waits")
+        tcp.arrive(26, b"\n")
+        assert machine.counted == 1
+        assert machine.losses == {}
