@@ -21,9 +21,9 @@ from pathlib import Path
 import pytest
 
 from axon.kernel.system import cgroup_root
+from tests.privileges import NOBODY
 
 AXON = (sys.executable, "-m", "axon")
-NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
 
 _SERVER = """
 import http.server, os, sys, time

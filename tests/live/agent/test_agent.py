@@ -22,8 +22,7 @@ from axon.api.filters import FlowFilter, parse
 from axon.errors import ApiError
 from tests.live.agent.conftest import Running, Server, until
 from tests.live.kit.world import World, need
-
-NOBODY = ("--reuid=65534", "--regid=65534", "--clear-groups")
+from tests.privileges import NOBODY
 
 
 def shape_of(endpoint: Endpoint) -> dict[str, Any]:
@@ -176,12 +175,11 @@ def test_strangers_are_kept_out(resident: Running) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o660
     for directory in [resident.run_dir, *resident.run_dir.parents][:-1]:
         directory.chmod(directory.stat().st_mode | 0o111)
-    as_nobody = [need("setpriv"), *NOBODY]
     plain = ["curl", "-sS", "--unix-socket", str(path), "http://localhost/healthz"]
     command = [sys.executable, "-m", "axon", "status"]
     curled, asked = (
         subprocess.run(
-            [*as_nobody, *one],
+            [*NOBODY, *one],
             capture_output=True,
             text=True,
             timeout=30,

@@ -12,8 +12,7 @@ import pytest
 
 from axon.cli import unseen
 from axon.cli.unseen import Unseen
-
-NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+from tests.privileges import NOBODY
 
 
 def found(root: Path, **counters: int) -> dict[str, Unseen]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -109,14 +109,15 @@ def test_a_verb_imports_only_what_it_needs() -> None:
 
 
 def test_it_starts_quickly() -> None:
-    """The version is there within a tenth of a second more than an empty program takes."""
+    """The version takes less than a tenth of a second of CPU more than an empty program."""
 
     def seconds(*command: str) -> float:
         times = []
         for _ in range(5):
-            before = time.perf_counter()
+            before = resource.getrusage(resource.RUSAGE_CHILDREN)
             subprocess.run(command, capture_output=True, check=True)
-            times.append(time.perf_counter() - before)
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            times.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
         return min(times)
 
     assert seconds(*COMMAND, "version") - seconds(sys.executable, "-c", "pass") < 0.1
@@ -150,7 +151,7 @@ def test_a_mistake_of_ours_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_a_reader_that_goes_away() -> None:
     """A pipe that is closed early ends the command quietly, with the status of SIGPIPE."""
     with subprocess.Popen(
-        [*COMMAND, "config", "--help"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [*COMMAND, "config"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
         assert process.stdout
         assert process.stderr
