@@ -60,10 +60,10 @@ def _newer_first(versions: Iterable[str]) -> list[str]:
 
 
 class Archive:
-    """Debian's archives for one architecture, seen through an apt root under `directory`."""
+    """Debian's archives for one architecture, seen through an apt root of its own in `root`."""
 
-    def __init__(self, directory: Path, arch: str) -> None:
-        self._root = directory / f"apt-{arch}"
+    def __init__(self, root: Path, arch: str) -> None:
+        self._root = root
         self._arch = arch
 
     def _apt(
@@ -157,3 +157,12 @@ class Archive:
                     raise KernelsError(f"apt could not fetch {package}:\n{done.stderr.strip()}")
             files.append(file)
         return files
+
+    def install(self, packages: Sequence[str], tree: Path) -> None:
+        """Unpacks packages, with everything they depend on, into an empty tree."""
+        self._apt("apt-get", "clean")
+        done = self._apt("apt-get", "install", "-y", "--no-install-recommends", "-d", *packages)
+        if done.returncode != 0:
+            raise KernelsError(f"apt could not fetch {' '.join(packages)}:\n{done.stderr.strip()}")
+        for deb in sorted((self._root / "cache" / "archives").glob("*.deb")):
+            subprocess.run(["dpkg-deb", "-x", deb, tree], check=True)

@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -254,18 +254,23 @@ def main() -> int:
     line = argparse.ArgumentParser(prog="python -m tests.kernels.exchange", description=__doc__)
     line.add_argument("--rounds", type=int, default=ROUNDS)
     line.add_argument("--json", type=Path, metavar="FILE")
+    line.add_argument(
+        "--pins", type=Path, metavar="DIR", help="where to pin, on the BPF file system"
+    )
+    line.add_argument("--everything", action="store_true",
+                      help="observe the whole machine, on which nobody else may speak HTTP")  # fmt: skip
     chosen = line.parse_args()
-    with tempfile.TemporaryDirectory(prefix="axon-exchange-") as directory:
-        name = f"axon-exchange-{os.getpid()}"
-        try:
-            with own_cgroup() as cgroup:
-                settings = Settings(
-                    pin_dir=Path("/sys/fs/bpf") / name, run_dir=Path(directory), cgroup=cgroup
-                )
-                found = run(settings, chosen.rounds)
-        except AxonError as error:
-            print(f"exchange: {error}", file=sys.stderr)
-            return 2
+    pins = chosen.pins or Path("/sys/fs/bpf") / f"axon-exchange-{os.getpid()}"
+    try:
+        with (
+            tempfile.TemporaryDirectory(prefix="axon-exchange-") as directory,
+            nullcontext() if chosen.everything else own_cgroup() as cgroup,
+        ):
+            settings = Settings(pin_dir=pins, run_dir=Path(directory), cgroup=cgroup)
+            found = run(settings, chosen.rounds)
+    except AxonError as error:
+        print(f"exchange: {error}", file=sys.stderr)
+        return 2
     print(
         f"{found.requests} requests on each side in {found.seconds:.1f} s,"
         f" {found.ns_per_request:.0f} ns in BPF for each"

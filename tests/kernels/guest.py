@@ -14,6 +14,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -35,6 +36,7 @@ class Setup:
     sysctls: Mapping[str, str] = field(default_factory=dict)
     append: str = ""  # more of the kernel's command line
     shares: Sequence[Path] = ()  # directories that are written through to the host
+    readable: Sequence[Path] = ()  # directories of the host, for a guest that has another root
     memory: int = 1024  # MiB
     cpus: int = 2
     accelerator: str = "tcg"
@@ -82,23 +84,30 @@ def run(
     raise GuestError(f"{image.release} did not boot in {BOOT_TRIES} tries")
 
 
-def _virtiofsd(socket: Path) -> list[str]:
+def _virtiofsd(socket: Path, root: Path) -> list[str]:
     for program in VIRTIOFSD:
         if program.exists():
             if program.parent.name == "qemu":
-                options = ["-o", "source=/", "-o", "cache=always", "-o", "sandbox=chroot"]
+                options = ["-o", f"source={root}", "-o", "cache=always", "-o", "sandbox=chroot"]
             else:
-                options = ["--shared-dir=/", "--cache=always", "--sandbox=chroot"]
+                options = [f"--shared-dir={root}", "--cache=always", "--sandbox=chroot"]
             return [str(program), f"--socket-path={socket}", *options]
     raise KernelsError(
         "virtiofsd is missing: apt-get install virtiofsd (Debian 12: qemu-system-common)"
     )
 
 
+def _trees(image: Image) -> dict[str, Path]:
+    """The file systems that are handed in: this machine's, and the guest's root if it is another."""
+    host = {"host": Path("/")}
+    return host if image.root == Path("/") else host | {"root": image.root}
+
+
 def _qemu(image: Image, setup: Setup, directory: Path) -> list[str]:
-    system, machine, console = {
-        "amd64": ("x86_64", "q35", "ttyS0"),
-        "arm64": ("aarch64", "virt", "ttyAMA0"),
+    # cortex-a72 has no pointer authentication, which is slow to emulate
+    system, machine, cpu, console = {
+        "amd64": ("x86_64", "q35", "max", "ttyS0"),
+        "arm64": ("aarch64", "virt", "cortex-a72", "ttyAMA0"),
     }[image.arch]
     program = shutil.which(f"qemu-system-{system}")
     if program is None:
@@ -110,7 +119,7 @@ def _qemu(image: Image, setup: Setup, directory: Path) -> list[str]:
     options = {
         "machine": machine,
         "accel": setup.accelerator,
-        "cpu": "host" if setup.accelerator == "kvm" else "max",
+        "cpu": "host" if setup.accelerator == "kvm" else cpu,
         "smp": str(setup.cpus),
         "m": str(setup.memory),
         "object": f"memory-backend-memfd,id=memory,size={setup.memory}M,share=on",
@@ -122,30 +131,14 @@ def _qemu(image: Image, setup: Setup, directory: Path) -> list[str]:
         "monitor": "none",
         "display": "none",
     }
-    devices = {
-        "chardev": [
-            f"socket,id=files,path={directory}/files",
-            "file,id=output,path=/dev/stdout",
-        ],
-        "device": [
-            "vhost-user-fs-pci,chardev=files,tag=host",
-            "virtio-serial-pci",
-            "virtserialport,chardev=output,name=axon.output",
-        ],
-    }
     line = [program, "-nodefaults", "-no-user-config", "-no-reboot"]
     for name, value in options.items():
         line += [f"-{name}", value]
-    for name, values in devices.items():
-        for value in values:
-            line += [f"-{name}", value]
-    return line
-
-
-def _start(
-    line: Sequence[str], stdout: IO[bytes] | int, stderr: IO[bytes]
-) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(line, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr)
+    for tag in _trees(image):
+        line += ["-chardev", f"socket,id={tag},path={directory}/{tag}"]
+        line += ["-device", f"vhost-user-fs-pci,chardev={tag},tag={tag}"]
+    line += ["-chardev", "file,id=output,path=/dev/stdout", "-device", "virtio-serial-pci"]
+    return [*line, "-device", "virtserialport,chardev=output,name=axon.output"]
 
 
 class _Attempt:
@@ -165,20 +158,22 @@ class _Attempt:
     ) -> tuple[int, float]:
         """Returns the command's exit status and its seconds; raises `_NotBootedError` or `GuestError`."""
         self._write_scripts(command, environment)
-        with (
-            (self._directory / "log").open("wb") as log,
-            _start(_virtiofsd(self._directory / "files"), log, log) as files,
-        ):
-            try:
-                self._await_socket(files)
-                line = _qemu(self._image, self._setup, self._directory)
-                with _start(line, subprocess.PIPE, log) as qemu:
-                    try:
-                        return self._follow(qemu, timeout, output)
-                    finally:
-                        qemu.kill()
-            finally:
-                files.kill()
+        with ExitStack() as stack:
+            log = stack.enter_context((self._directory / "log").open("wb"))
+
+            def start(line: Sequence[str], stdout: IO[bytes] | int) -> subprocess.Popen[bytes]:
+                started = subprocess.Popen(
+                    line, stdin=subprocess.DEVNULL, stdout=stdout, stderr=log
+                )
+                stack.enter_context(started)
+                stack.callback(started.kill)
+                return started
+
+            for tag, root in _trees(self._image).items():
+                socket = self._directory / tag
+                self._await_socket(socket, start(_virtiofsd(socket, root), log))
+            qemu = start(_qemu(self._image, self._setup, self._directory), subprocess.PIPE)
+            return self._follow(qemu, timeout, output)
 
     def _write_scripts(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
         setup = self._setup
@@ -186,7 +181,8 @@ class _Attempt:
         variables = {
             "RUN": str(self._directory),
             "MODULES": str(self._image.modules),
-            "SHARES": " ".join(str(share) for share in setup.shares),
+            "SHARES": " ".join(map(str, setup.shares)),
+            "READABLE": " ".join(map(str, setup.readable)),
             "CGROUP": setup.cgroup,
             "SYSCTLS": sysctls,
         }
@@ -199,8 +195,7 @@ class _Attempt:
             f"{exports}cd {shlex.quote(str(Path.cwd()))} || exit 126\nexec {shlex.join(command)}\n"
         )
 
-    def _await_socket(self, files: subprocess.Popen[bytes]) -> None:
-        socket = self._directory / "files"
+    def _await_socket(self, socket: Path, files: subprocess.Popen[bytes]) -> None:
         for _ in range(100):
             if socket.exists():
                 return
@@ -245,7 +240,9 @@ class _Attempt:
             time.sleep(0.02)
 
     def _report(self) -> str:
-        return f"{self._tail('log')}{self._tail('console')}"
+        chatter = ("fv_", "virtio_")  # of virtiofsd
+        log = self._tail("log").splitlines(keepends=True)
+        return "".join(line for line in log if not line.startswith(chatter)) + self._tail("console")
 
     def _tail(self, name: str, size: int = 6000) -> str:
         path = self._directory / name

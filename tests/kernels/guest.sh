@@ -1,12 +1,17 @@
 # shellcheck shell=sh disable=SC2154
 # PID 1 in the guest's root: completes a host-like environment, runs the command, reports, ends.
-# RUN, SHARES, CGROUP, SYSCTLS and COMMAND are set by the lines that precede this text.
+# RUN, MODULES, SHARES, READABLE, CGROUP and SYSCTLS are set by the lines that precede this text.
 set -u
-export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-host=/run/axon-guest/host
+own=/run/axon-guest
+host=$own/host
+$own/bin/busybox --install -s $own/bin
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:$own/bin
 
 for dir in $SHARES "$RUN"; do
 	mkdir -p "$dir" && mount --bind "$host$dir" "$dir"
+done
+for dir in $READABLE; do
+	mkdir -p "$dir" && mount --bind "$host$dir" "$dir" && mount -o remount,bind,ro "$dir"
 done
 mount -t devtmpfs -o mode=755 devtmpfs /dev
 mkdir -p /dev/pts /dev/shm
@@ -47,11 +52,11 @@ hybrid)
 	;;
 esac
 
-hostname axon-guest
+echo axon-guest >/proc/sys/kernel/hostname
 ip link set lo up
+refused=
 for setting in $SYSCTLS; do
-	echo "${setting#*=}" >"/proc/sys/$(echo "${setting%%=*}" | tr . /)" ||
-		echo "axon-guest: cannot set $setting"
+	echo "${setting#*=}" >"/proc/sys/$(echo "${setting%%=*}" | tr . /)" || refused="$refused $setting"
 done
 
 for port in /sys/class/virtio-ports/*; do
@@ -59,8 +64,14 @@ for port in /sys/class/virtio-ports/*; do
 done
 echo started >"$RUN/started"
 sync
-setsid /bin/sh "$RUN/command.sh" </dev/null >"$output" 2>&1
-echo $? >"$RUN/status.part"
+if [ -z "$refused" ]; then
+	setsid sh "$RUN/command.sh" </dev/null >"$output" 2>&1
+	status=$?
+else
+	echo "the kernel refused to set$refused" >"$output"
+	status=125
+fi
+echo $status >"$RUN/status.part"
 mv "$RUN/status.part" "$RUN/status"
 sync
-exec /run/axon-guest/busybox reboot -f
+exec $own/bin/busybox reboot -f

@@ -1,7 +1,6 @@
 """Turns kernel packages into what QEMU boots: a kernel image, its modules and an initramfs."""
 
 import lzma
-import platform
 import re
 import shutil
 import subprocess
@@ -13,7 +12,7 @@ from tests.kernels.cpio import Cpio
 from tests.kernels.errors import KernelsError
 
 INIT = Path(__file__).with_name("init.sh")
-BUSYBOX = Path("/bin/busybox")
+BUSYBOX = Path("usr/bin/busybox")
 
 # What brings up the root file system and the channel for output; all else is loaded from there.
 BOOT_MODULES = ("virtio_pci", "virtio_console", "virtiofs", "overlay")
@@ -28,9 +27,10 @@ class Image:
     kernel: Path
     modules: Path  # a lib/modules/RELEASE directory with modules.dep
     initramfs: Path
+    root: Path  # the file system that the guest sees
 
 
-def unpack(debs: Sequence[Path], tree: Path, arch: str) -> Image:
+def unpack(debs: Sequence[Path], tree: Path, arch: str, root: Path) -> Image:
     """Unpacks kernel packages into `tree` (once) and builds their initramfs."""
     marker = tree / "complete"
     if not marker.exists():
@@ -47,15 +47,15 @@ def unpack(debs: Sequence[Path], tree: Path, arch: str) -> Image:
         raise KernelsError(
             f"expected one kernel with modules in {', '.join(deb.name for deb in debs)}"
         )
-    return prepare(kernels[0], modules[0], tree / "initramfs", arch)
+    return prepare(kernels[0], modules[0], tree / "initramfs", arch, root)
 
 
-def prepare(kernel: Path, modules: Path, initramfs: Path, arch: str) -> Image:
+def prepare(kernel: Path, modules: Path, initramfs: Path, arch: str, root: Path) -> Image:
     """Completes a kernel and its modules with the index of modules and an initramfs."""
     if not (modules / "modules.dep").exists():
         _depmod(modules)
-    initramfs.write_bytes(_initramfs(modules, arch))
-    return Image(modules.name, arch, kernel, modules, initramfs)
+    initramfs.write_bytes(_initramfs(modules, root))
+    return Image(modules.name, arch, kernel, modules, initramfs, root)
 
 
 def _depmod(modules: Path) -> None:
@@ -68,13 +68,16 @@ def _depmod(modules: Path) -> None:
         raise KernelsError(f"depmod {modules.name}: {error.stderr.decode()}") from error
 
 
-def _initramfs(modules: Path, arch: str) -> bytes:
+def _initramfs(modules: Path, root: Path) -> bytes:
+    busybox = root / BUSYBOX
+    if not busybox.exists():
+        raise KernelsError("a static busybox is missing: apt-get install busybox-static")
     archive = Cpio()
-    for name in ("bin", "dev", "proc", "sys", "modules", "lower", "writable", "root"):
+    for name in ("bin", "dev", "proc", "sys", "modules", "lower", "tree", "writable", "root"):
         archive.directory(name)
     archive.device("dev/console", 5, 1)
     archive.file("init", INIT.read_bytes(), 0o755)
-    archive.file("bin/busybox", _busybox(arch).read_bytes(), 0o755)
+    archive.file("bin/busybox", busybox.read_bytes(), 0o755)
     order = []
     for path in _closure(modules, BOOT_MODULES):
         name = path.name.split(".")[0]
@@ -82,15 +85,6 @@ def _initramfs(modules: Path, arch: str) -> bytes:
         order.append(name)
     archive.file("modules/order", "".join(f"{name}\n" for name in order).encode())
     return bytes(archive)
-
-
-def _busybox(arch: str) -> Path:
-    native = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine())
-    if arch != native or not BUSYBOX.exists():
-        raise KernelsError(
-            f"a static busybox for {arch} is missing: apt-get install busybox-static"
-        )
-    return BUSYBOX
 
 
 def _closure(modules: Path, wanted: Sequence[str]) -> list[Path]:

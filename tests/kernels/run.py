@@ -6,9 +6,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.kernels import guest, table
+from tests.kernels import fetch, guest, table
 from tests.kernels.errors import GuestError, KernelsError
+from tests.kernels.table import Row, Table
 
+REPOSITORY = Path(__file__).parents[2]
 STATUS_NOT_RUN = 125
 
 # What a command in the guest inherits; its PATH, HOME and locale make it the same user space.
@@ -38,13 +40,21 @@ def parser() -> argparse.ArgumentParser:
     return line
 
 
-def environment(more: Sequence[str]) -> dict[str, str]:
-    """The environment of the command: a few inherited variables and those of `--env`."""
-    chosen = {name: os.environ[name] for name in INHERITED if name in os.environ}
+def environment(row: Row, chosen: Table, more: Sequence[str]) -> dict[str, str]:
+    """The environment of the command: a few inherited variables and those of `--env`.
+
+    A guest with another user space inherits none, but finds this source tree.
+    """
+    if row.userspace:
+        paths = f"{REPOSITORY / 'src'}:{REPOSITORY}"
+        own = {"HOME": "/root", "PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "1"}
+        variables = own | dict(chosen.userspaces[row.userspace].environment)
+    else:
+        variables = {name: os.environ[name] for name in INHERITED if name in os.environ}
     for entry in more:
         name, given, value = entry.partition("=")
-        chosen[name] = value if given else os.environ.get(name, "")
-    return chosen
+        variables[name] = value if given else os.environ.get(name, "")
+    return variables
 
 
 def _write(data: bytes) -> None:
@@ -56,27 +66,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the command's exit status (the highest of several kernels), or 125."""
     line = parser().parse_args(arguments)
     try:
-        rows = table.choose(table.read(line.table), line.kernel)
+        chosen = table.read(line.table)
+        rows = chosen.choose(line.kernel)
         if line.list:
             for row in rows:
                 print(f"{row.name:10} {row.arch:6} {row.reason}")
             return 0
-        setup = guest.Setup(
-            cgroup=line.cgroup,
-            sysctls=dict(setting.split("=", 1) for setting in line.sysctl),
-            append=line.append,
-            shares=[share.absolute() for share in line.share],
-            memory=line.memory,
-            cpus=line.cpus,
-        )
         status = 0
         for row in rows:
-            image = table.make(row, update=line.update)
+            image = fetch.make(row, chosen, update=line.update)
+            setup = guest.Setup(
+                cgroup=line.cgroup,
+                sysctls=dict(setting.split("=", 1) for setting in line.sysctl),
+                append=line.append,
+                shares=[share.absolute() for share in line.share],
+                readable=[REPOSITORY] if row.userspace else [],
+                memory=line.memory,
+                cpus=line.cpus,
+            )
             result = guest.run(
                 image,
                 line.command or ["uname", "-a"],
                 setup=setup,
-                environment=environment(line.env),
+                environment=environment(row, chosen, line.env),
                 timeout=line.timeout,
                 output=_write,
             )

@@ -1,0 +1,140 @@
+"""`make kernels`: the live tests on every kernel of the table and in every configuration."""
+
+import argparse
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.kernels import fetch, page, results, run, table
+from tests.kernels.errors import GuestError, KernelsError
+from tests.kernels.guest import Setup
+from tests.kernels.guest import run as run_guest
+from tests.kernels.image import Image
+from tests.kernels.results import Guest
+
+OUT = run.REPOSITORY / "build" / "kernels"
+PAGE = run.REPOSITORY / "docs" / "kernels.md"
+TIMEOUT = 1500.0
+
+# Emulation is ten to thirty times slower than the machine.
+TEST_TIMEOUT = 900
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One guest to be booted."""
+
+    row: table.Row
+    setup: Setup
+    tests: Sequence[str]
+    configuration: str = ""
+
+
+def jobs(chosen: table.Table, rows: Sequence[table.Row], out: Path) -> Iterator[Job]:
+    """Every row as it is, and in each configuration that names it."""
+    for row in rows:
+        readable = [run.REPOSITORY] if row.userspace else []
+        yield Job(row, Setup(shares=[out], readable=readable), row.tests)
+        for configuration in chosen.configurations:
+            if row.name in configuration.kernels:
+                setup = Setup(
+                    cgroup=configuration.cgroup,
+                    sysctls=configuration.sysctls,
+                    append=configuration.append,
+                    shares=[out],
+                )
+                yield Job(row, setup, configuration.tests, configuration.name)
+
+
+def do(job: Job, image: Image, chosen: table.Table, out: Path) -> Guest:
+    """Boots a guest, runs its tests, collects what came of them."""
+    guest = Guest(job.row.name, image.release, job.configuration)
+    if unknown := [name for name in job.tests if name not in chosen.tests]:
+        raise KernelsError(f"{guest.title}: the table has no tests {', '.join(unknown)}")
+    tests = {name: chosen.tests[name] for name in job.tests}
+    paths = [path for each in tests.values() for path in each]
+    space = chosen.userspaces.get(job.row.userspace)
+    command = [space.python if space else sys.executable, "-m", "pytest", "-q"]
+    command += ["-p", "no:cacheprovider"]
+    command += ["--timeout", str(TEST_TIMEOUT), f"--junitxml={out}/junit.xml", *paths]
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
+    began = time.monotonic()
+    try:
+        with (out / "output").open("wb", buffering=0) as log:
+            run_guest(
+                image,
+                command,
+                setup=job.setup,
+                environment=run.environment(job.row, chosen, [f"AXON_KERNELS_OUT={out}"]),
+                timeout=TIMEOUT,
+                output=log.write,
+            )
+    except GuestError as error:
+        guest.fail("guest", str(error))
+    else:
+        results.collect(guest, out, tests)
+    guest.seconds = time.monotonic() - began
+    return guest
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    line = argparse.ArgumentParser(prog="make kernels", description=__doc__)
+    line.add_argument("-k", "--kernel", action="append", default=[], metavar="NAME",
+                      help="a kernel of the table; may be repeated (default: all)")  # fmt: skip
+    line.add_argument("--table", type=Path, default=table.TABLE, metavar="FILE")
+    line.add_argument("--plain", action="store_true", help="without the configurations")
+    line.add_argument("--update", action="store_true", help="ask the archives for newer packages")
+    line.add_argument("--accept", action="store_true",
+                      help="make today's instruction counts the baseline")  # fmt: skip
+    return line
+
+
+def main() -> int:
+    """Returns 0 if every test on every kernel passed, 1 if not, 2 if a kernel could not be had."""
+    line = parser().parse_args()
+    guests: list[Guest] = []
+    missing = 0
+    try:
+        chosen = table.read(line.table)
+        rows = chosen.choose(line.kernel)
+        images: dict[str, Image] = {}
+        for row in rows:
+            try:
+                images[row.name] = fetch.make(row, chosen, update=line.update)
+            except KernelsError as error:
+                print(f"kernels: {error}", file=sys.stderr)
+                missing += 1
+        for job in jobs(chosen, [row for row in rows if row.name in images], OUT):
+            if line.plain and job.configuration:
+                continue
+            place = OUT / job.row.name / (job.configuration.replace(" ", "-") or "plain")
+            guest = do(job, images[job.row.name], chosen, place)
+            if not guest.configuration and not line.accept:
+                results.compare(guest, results.baseline().get(guest.kernel, {}))
+            guests.append(guest)
+            verdict = f"{len(guest.failures)} FAILED" if guest.failures else "passed"
+            print(f"{guest.title} ({guest.release}): {verdict}, {guest.seconds:.0f} s", flush=True)
+    except KernelsError as error:
+        print(f"kernels: {error}", file=sys.stderr)
+        return 2
+    if line.accept:
+        results.accept(guests)
+    OUT.mkdir(parents=True, exist_ok=True)
+    (OUT / "junit.xml").write_bytes(results.junit(guests))
+    print(page.text(guests))
+    failed = sum(len(guest.failures) for guest in guests)
+    if not line.kernel and not line.plain and not missing and line.table == table.TABLE:
+        PAGE.write_text(page.page(guests, chosen))
+        print(f"\nwrote {PAGE.relative_to(run.REPOSITORY)}")
+    passed = sum(group.passed for guest in guests for group in guest.groups.values())
+    print(f"\n{passed} passed, {failed} failed")
+    return 2 if missing else int(failed > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
