@@ -37,6 +37,17 @@ static __always_inline void ax_add(u32 slot, const struct ax_done *q)
 	}
 }
 
+/* The same for w->done, verified by itself: inside a loop its comparisons would be followed anew at every turn. */
+AX_GLOBAL int ax_add_of(u32 lvl, u32 slot)
+{
+	struct ax_work *w = ax_area(lvl);
+
+	if (!w)
+		return -1;
+	ax_add(slot, &w->done);
+	return 0;
+}
+
 /* Is the series that the connection used last this request's too, and still alive? */
 static __always_inline int ax_slot_holds(const struct ax_conn *c, const struct ax_done *q)
 {
@@ -129,7 +140,7 @@ static __always_inline void ax_account_body(struct ax_work *w, u32 lvl, struct a
 			c->slot = 0;
 		}
 	}
-	ax_add(slot, q);
+	ax_add_of(lvl, slot);
 }
 
 #endif
