@@ -75,10 +75,10 @@ class Ends:
         ends = np.zeros(len(flows), [("address", "V16"), ("port", "u2")])
         ends["address"] = np.ascontiguousarray(flows["laddr"]).view("V16")[:, 0]
         ends["port"] = np.where(flows["role"] == self._server, flows["lport"], 0)
-        _, first = np.unique(ends.view("V18"), return_index=True)
+        last = {raw: i for i, raw in enumerate(ends.view("V18").tolist())}
         outdated: set[str] = set()
-        for i in first.tolist():
-            here, port = ends["address"][i].tobytes(), int(ends["port"][i])
+        for raw, i in last.items():
+            here, port = raw[:16], int(ends["port"][i])
             if here not in self._local and len(self._local) < _MOST:
                 self._local.add(here)
                 outdated.add(address(here))

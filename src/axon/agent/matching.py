@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from axon.api.filters import FlowFilter, Network
+from axon.arrays import among
 from axon.kernel import Abi
 
 Flows = NDArray[Any]
@@ -161,7 +162,7 @@ _FILL: Mapping[str, Callable[[Any, FlowFilter, Abi], None]] = {
 
 
 def _is_method(flows: Flows, wanted: FlowFilter, abi: Abi) -> Mask:
-    return np.isin(flows["method"], _methods(wanted, abi))
+    return among(flows["method"], _methods(wanted, abi))
 
 
 def _is_status(flows: Flows, wanted: FlowFilter, _: Abi) -> Mask:
