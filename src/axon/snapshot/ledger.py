@@ -17,8 +17,8 @@ VERSION = 1
 class Ledger:
     """Totals of retired series by role, and which slots the last addition came from.
 
-    `totals` (roles,) is `ax_cell`. `freed` is (slot, generation) of the slots whose counts are in
-    `totals` and which may still hold them if the agent ended right then.
+    `totals` (roles,) is `ax_cell`. `freed` is (slot, generation, created) of slots whose counts are
+    in `totals` and which may still hold them, because the agent ended right then.
 
     `maps` names the set of maps this belongs to: what was written about another set, which is gone,
     is not read. The file is replaced as a whole, so it is always one addition's before or after.
@@ -31,12 +31,12 @@ class Ledger:
         self._maps = maps
         self._roles = roles
         self.totals: NDArray[Any] = np.zeros(max(roles.values(), default=-1) + 1, cell)
-        self.freed: list[tuple[int, int]] = []
+        self.freed: list[tuple[int, int, int]] = []
         self.problem: str | None = None
         """What keeps the file from being read or written, and what to do about it; or None."""
         self._load()
 
-    def add(self, totals: NDArray[Any], freed: Iterable[tuple[int, int]]) -> bool:
+    def add(self, totals: NDArray[Any], freed: Iterable[tuple[int, int, int]]) -> bool:
         """Write new totals and the slots that they came from; return whether that has succeeded.
 
         If not, everything stays as it was, and `problem` tells why.
@@ -71,7 +71,7 @@ class Ledger:
             for role, cell in content["totals"].items():
                 if role in self._roles:
                     _fill(self.totals[self._roles[role]], cell)
-            self.freed = [(int(slot), int(gen)) for slot, gen in content["freed"]]
+            self.freed = [(int(s), int(g), int(c)) for s, g, c in content["freed"]]
         except FileNotFoundError:
             return
         except OSError as e:

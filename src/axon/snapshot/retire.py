@@ -8,10 +8,11 @@ remembers. So a series leaves in two steps, at least one look apart:
 2. Its counts, steady since the last look, are added to the totals on disk. The cells are zeroed,
    the slot is cleared, its generation raised again, and it is given back to the kernel.
 
-The agent may end between any two instructions. What the kernel and the ledger hold then says how
-to go on: a slot that the ledger calls freed and whose generation is the ledger's has been added but
-perhaps not zeroed; with a generation one higher it has been, and its mark tells whether it was given
-back. At worst one slot is lost to use, if the end comes between the mark and the giving.
+The agent may end between any two instructions. What the kernel and the ledger hold then says how to
+go on: a slot that the ledger calls freed, and that is still of the series and generation it names,
+has been added but perhaps not zeroed; with a generation one higher it has been, and its mark tells
+whether it was given back. At worst one slot is lost to use, if the end comes between the mark and
+the giving.
 """
 
 from __future__ import annotations
@@ -86,12 +87,19 @@ class Retirer:
     def recover(self) -> None:
         """Finish what an earlier agent may have left half done."""
         slots = self._kernel.slots(self._kernel.max_series)
-        half = [(s, g) for s, g in self._ledger.freed if s < len(slots)]
-        begun = [s for s, g in half if slots["gen"][s] == g]
-        cleared = [s for s, g in half if slots["gen"][s] == g + 1]
-        unmarked = [s for s in cleared if not slots["created"][s] and slots["pid"][s] != GIVEN]
+        begun, unmarked = [], []
+        for slot, gen, created in self._ledger.freed:
+            entry = slots[slot] if slot < len(slots) else None
+            if entry is None:
+                continue
+            if entry["gen"] == gen and entry["created"] in {0, created}:
+                begun.append(slot)
+            elif entry["gen"] == gen + 1 and not entry["created"] and entry["pid"] != GIVEN:
+                unmarked.append(slot)
         self._clear(np.array(sorted(begun), np.intp))
-        self._give(np.array(begun + unmarked, np.intp))
+        self._give(np.array(sorted(begun + unmarked), np.intp))
+        if self._ledger.freed:
+            self._ledger.add(self._ledger.totals, ())
 
     def finish(self, table: Table, now: int) -> Rows:
         """Take the second step where it is due; return the slots that are free now."""
@@ -109,13 +117,16 @@ class Retirer:
             role = slots["key"]["role"][block]
             for shard in self._kernel.cells(n, first):
                 np.add.at(words, role, self._layout.as_words(shard)[block - first])
-        if not self._ledger.add(totals, zip(due.tolist(), slots["gen"][due].tolist(), strict=True)):
+        entries = slots[due]
+        freed = zip(due.tolist(), entries["gen"].tolist(), entries["created"].tolist(), strict=True)
+        if not self._ledger.add(totals, freed):
             return due[:0]
         # First, so that an error below costs slots and never counts anything twice.
         for slot in due.tolist():
             del self._leaving[slot]
         self._clear(due)
         self._give(due)
+        self._ledger.add(self._ledger.totals, ())
         return due
 
     def start(self, table: Table, now: int, rate: float) -> Rows:

@@ -29,16 +29,16 @@ def totals(value: int) -> np.ndarray:
 def test_what_was_added_is_read_back_exactly(tmp_path: Path) -> None:
     """Totals of 64 bits and the freed slots survive a restart."""
     first = ledger(tmp_path / "retired.json")
-    assert first.add(totals(2**64 - 1), [(5, 7)])
+    assert first.add(totals(2**64 - 1), [(5, 7, 9)])
     again = ledger(tmp_path / "retired.json")
     assert again.totals.tobytes() == totals(2**64 - 1).tobytes()
-    assert again.freed == [(5, 7)]
+    assert again.freed == [(5, 7, 9)]
     assert again.problem is None
 
 
 def test_another_set_of_maps_begins_at_zero(tmp_path: Path) -> None:
     """What was written about maps that are gone is not counted again."""
-    ledger(tmp_path / "retired.json").add(totals(9), [(5, 7)])
+    ledger(tmp_path / "retired.json").add(totals(9), [(5, 7, 9)])
     other = ledger(tmp_path / "retired.json", maps="others")
     assert not other.totals["dur_sum"].any()
     assert other.freed == []
@@ -74,7 +74,7 @@ def test_a_damaged_file_is_put_aside_and_told(tmp_path: Path, content: bytes) ->
 def test_a_failed_write_changes_nothing(tmp_path: Path) -> None:
     """Where nothing can be written, the totals stay as they were and the remedy is told."""
     book = ledger(tmp_path / "gone" / "retired.json")
-    assert not book.add(totals(1), [(5, 7)])
+    assert not book.add(totals(1), [(5, 7, 9)])
     assert not book.totals["dur_sum"].any()
     assert book.problem
     assert "run_dir" in book.problem
