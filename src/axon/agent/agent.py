@@ -26,6 +26,7 @@ from axon.log import get
 from axon.settings import Settings
 
 _TICK = 1.0
+_SOON = 0.1
 _LATE = 5.0
 _LINKS_EVERY = 5
 _log = get("agent")
@@ -72,7 +73,6 @@ class Agent:
 
     async def _start(self) -> None:
         settings = self._settings
-        process.return_memory()
         kernel = self._kernel = attach(settings)
         self._closing.callback(self._let_go)
         _log.info(
@@ -99,6 +99,7 @@ class Agent:
         await self._serve()
         # First of all at the end: streams are to write their last line.
         self._closing.callback(self._observers.finish_all)
+        process.return_memory()
         notify("READY=1")
 
     async def _serve(self) -> None:
@@ -130,7 +131,10 @@ class Agent:
         loop = asyncio.get_running_loop()
         due = loop.time() + _TICK
         while True:
-            await asyncio.sleep(max(0.0, due - loop.time()))
+            while (left := due - loop.time()) > 0:
+                await asyncio.sleep(min(left, _SOON) if self._pump.pressed else left)
+                if self._pump.pressed:
+                    self._pump.read()
             # What was missed while the machine stood still is not made up for.
             due = max(due + _TICK, loop.time() + _TICK / 2)
             self._tick()

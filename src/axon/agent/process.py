@@ -15,15 +15,16 @@ _LARGE = 128 << 10
 
 
 def return_memory() -> None:
-    """Have the C library give large blocks back to the kernel as soon as they are freed.
+    """Have the C library give memory back to the kernel: what is free now, and large blocks always.
 
     Left alone it raises its own threshold with every large block, up to 32 MB, and the arrays of one
-    busy second stay resident for good (mallopt(3)).
+    busy second stay resident for good (mallopt(3), malloc_trim(3)).
     """
     with suppress(AttributeError, OSError):
         libc = ctypes.CDLL(None)
         libc.mallopt(_M_MMAP_THRESHOLD, _LARGE)
         libc.mallopt(_M_TRIM_THRESHOLD, _LARGE)
+        libc.malloc_trim(0)
 
 
 def resident_bytes() -> int:

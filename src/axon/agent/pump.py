@@ -18,6 +18,7 @@ from axon.kernel import FlowRing
 
 _BUSY = 0.025
 _QUIET = 1.0
+_MANY = 400  # a quarter of what the ring holds
 
 
 class Pump:
@@ -28,10 +29,13 @@ class Pump:
         self._ctl = ctl
         self._take = take
         self._watching: asyncio.Task[None] | None = None
+        self.pressed = False
+        """Whether so many records came that the ring may overflow before the next tick."""
 
     def read(self) -> int:
         """Take what is there; return how many records."""
         records = self._ring.read()
+        self.pressed = len(records) >= _MANY
         if len(records):
             self._take(records)
         return len(records)
