@@ -21,18 +21,23 @@ def world() -> Iterator[World]:
     made.close()
 
 
-@pytest.fixture(scope="session")
-def attach_live(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attacher]:
+@pytest.fixture(scope="module")
+def attach_live(
+    world: World, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[Attacher]:
     """Give a function that attaches Axon to the world's cgroup, with some settings changed."""
-    attacher = Attacher(world.name, world.cgroup, tmp_path_factory.mktemp("live") / "run")
+    name = f"{world.name}-{request.module.__name__.rpartition('.')[2]}"
+    attacher = Attacher(name, world.cgroup, tmp_path_factory.mktemp("live") / "run")
     yield attacher
     attacher.close()
 
 
 @pytest.fixture(scope="session")
-def axon(attach_live: Attacher) -> Axon:
+def axon(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Axon]:
     """Give the Axon that observes the world all the time."""
-    return attach_live()
+    attacher = Attacher(world.name, world.cgroup, tmp_path_factory.mktemp("axon") / "run")
+    yield attacher()
+    attacher.close()
 
 
 @pytest.fixture

@@ -57,6 +57,7 @@ class Axon:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.kernel = kernel.attach(settings)
+        self._open = True
         self._roles = self._names("ax_role")
         self._methods = self._names("ax_method")
         self._errors = self._names("ax_error")
@@ -103,8 +104,10 @@ class Axon:
         return [self._flow(record) for record in self.kernel.ring().read()]
 
     def close(self) -> None:
-        """Detach."""
-        self.kernel.close(detach=True)
+        """Detach, unless that was done."""
+        if self._open:
+            self._open = False
+            self.kernel.close(detach=True)
 
     def _names(self, enum: str) -> dict[int, str]:
         prefix = enum.upper() + "_"

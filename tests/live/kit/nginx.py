@@ -31,7 +31,7 @@ http {{
     uwsgi_temp_path {home}/uwsgi;
     sendfile on;
     tcp_nopush on;
-    keepalive_requests 1000000000;
+    keepalive_requests {kept};
     keepalive_timeout 3600;
     lingering_timeout 1s;
     client_max_body_size 1g;
@@ -91,15 +91,26 @@ class Nginx:
 
 @contextmanager
 def nginx(
-    world: World, place: Place, home: Path, *, locations: str = "", options: str = ""
+    world: World,
+    place: Place,
+    home: Path,
+    *,
+    locations: str = "",
+    options: str = "",
+    kept: int = 1_000_000_000,
 ) -> Iterator[Nginx]:
-    """Run an nginx with some locations more."""
+    """Run an nginx with some locations more. It closes a connection after `kept` requests."""
     (home / "www").mkdir(parents=True)
     port, status_port = world.port(), world.port()
     config = home / "nginx.conf"
     config.write_text(
         _CONFIG.format(
-            home=home, port=port, status_port=status_port, locations=locations, options=options
+            home=home,
+            port=port,
+            status_port=status_port,
+            locations=locations,
+            options=options,
+            kept=kept,
         )
     )
     process = place.start(

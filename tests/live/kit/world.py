@@ -161,11 +161,11 @@ class Place:
 class World:
     """The cgroup, and a place for servers and one for clients in it."""
 
-    def __init__(self) -> None:
+    def __init__(self, suffix: str = "") -> None:
         if os.geteuid():
             pytest.fail("the live tests load programs into the kernel: run them as root")
         sweep()
-        self.name = f"{PREFIX}{os.getpid()}"
+        self.name = f"{PREFIX}{os.getpid()}{suffix}"
         self.cgroup = cgroup_root() / self.name
         self._places: list[Place] = []
         self._port = 20_000

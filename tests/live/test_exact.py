@@ -1,0 +1,113 @@
+"""A million requests, counted by Axon and by nginx itself: the difference is 0."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.live.kit.axon import ROLES
+from tests.live.kit.books import Books, wait_for
+from tests.live.kit.nginx import Nginx, nginx
+from tests.live.kit.world import Place, World
+
+
+@pytest.fixture
+def site(world: World, books: Books, tmp_path: Path) -> Iterator[Nginx]:
+    """Run nginx. After a hundred requests it closes a connection."""
+    with nginx(world, world.server, tmp_path / "site", kept=100) as running:
+        yield running
+
+
+def h2load(place: Place, url: str, requests: int, connections: int) -> int:
+    """Ask so many times over HTTP/1.1; return how many were answered."""
+    command = ["h2load", "--h1", "-n", str(requests), "-c", str(connections), "-t", "1"]
+    output = place.run(*command, url, timeout=280)
+    found = re.search(r"requests: .* (\d+) succeeded", output)
+    assert found, output
+    return int(found[1])
+
+
+@pytest.mark.timeout(300)
+def test_a_million_requests(site: Nginx, world: World, books: Books) -> None:
+    """A million requests on connections of a hundred each are counted exactly, at both ends."""
+    assert h2load(world.client, site.url("/small"), 1_000_000, 100) == 1_000_000
+    assert site.requests() == 1_000_000
+    books.expect(site.port, {"GET /small 200": 1_000_000})
+    books.expect_stat("CONN_HTTP1", 2 * (10_000 + 1))  # and nginx's own count was asked for
+
+
+def test_a_connection_for_each_request(site: Nginx, world: World, books: Books) -> None:
+    """Fifty thousand connections of a request each are counted exactly, at both ends."""
+    output = world.client.run("ab", "-q", "-n", "50000", "-c", "50", site.url("/small"))
+    assert re.search(r"Complete requests: +50000\n", output)
+    assert site.requests() == 50_000
+    books.expect(site.port, {"GET /small 200": 50_000})
+
+
+def test_kept_connections(site: Nginx, world: World, books: Books) -> None:
+    """The same by another generator on kept connections."""
+    output = world.client.run("ab", "-q", "-k", "-n", "100000", "-c", "20", site.url("/small"))
+    assert re.search(r"Complete requests: +100000\n", output)
+    assert site.requests() == 100_000
+    books.expect(site.port, {"GET /small 200": 100_000})
+
+
+@contextmanager
+def steered(place: Place, device: str) -> Iterator[None]:
+    """Have every CPU take part in receiving from a device: they interrupt one another for it."""
+    file = f"/sys/class/net/{device}/queues/rx-0/rps_cpus"
+    every = f"{(1 << min(os.cpu_count() or 1, 32)) - 1:x}"
+    for mask in (every, "0"):
+        subprocess.run(
+            ["ip", "netns", "exec", place.name, "sh", "-c", f"echo {mask} > {file}"], check=True
+        )
+        if mask == every:
+            yield
+
+
+def test_nested_runs(site: Nginx, world: World, books: Books, tmp_path: Path) -> None:
+    """Nothing is missed or counted twice while runs of the programs interrupt one another."""
+    here, there = world.server, world.client
+    (site.www / "file").write_bytes(b"f" * 500_000)
+    with (
+        steered(here, "lo"),
+        steered(here, "cable1"),
+        steered(there, "cable1"),
+        nginx(world, there, tmp_path / "other") as other,
+    ):
+        load = ["h2load", "--h1", "-n", "200000", "-c", "20", "-t", "1", other.url("/small")]
+        beside = here.start(*load)
+        bulk = there.start("h2load", "--h1", "-n", "5000", "-c", "4", site.url("/file"))
+        assert h2load(there, site.url("/small"), 200_000, 50) == 200_000
+        assert bulk.wait(120) == 0
+        assert beside.wait(120) == 0
+        for process, place in ((beside, here), (bulk, there)):
+            place.end(process)
+        assert site.requests() == 205_000
+        assert other.requests() == 200_000
+    books.expect(site.port, {"GET /small 200": 200_000, "GET /file 200": 5000})
+    books.expect(other.port, {"GET /small 200": 200_000})
+    assert books.row(site.port, "client", "GET /file 200").resp_body == 5000 * 500_000
+    assert books.since("INFO_NEST") > 0
+
+
+def test_wrk(site: Nginx, world: World, books: Books) -> None:
+    """A generator that stops by time leaves requests under way: they are told from the answered."""
+    output = world.client.run("wrk", "-t1", "-c50", "-d3", site.url("/small"))
+    found = re.search(r"(\d+) requests in", output)
+    assert found, output
+    read_by_wrk, read_by_nginx = int(found[1]), site.requests()
+    wait_for(lambda: books.tally(site.port, "server")["GET /small 200"], read_by_nginx.__eq__)
+    server, client = (books.tally(site.port, role) for role in ROLES)
+    assert server["GET /small 200"] == read_by_nginx
+    answered = client["GET /small 200"]
+    assert read_by_wrk <= answered <= read_by_nginx
+    under_way = client.total() - read_by_wrk
+    assert 0 <= under_way <= 50
+    assert client.total() == server.total()
