@@ -17,7 +17,7 @@ from axon.kernel.pins import Pins
 from axon.kernel.ring import FlowRing
 from axon.kernel.system import wait_for_runs
 
-_LEAST_MAPPED = 256
+_LEAST_MAPPED = 64
 _HELD = 4 << 20
 
 
