@@ -34,9 +34,7 @@ class Calls:
             elif (m := re.search(r"(r\d) \+= -(0x[0-9a-f]+)$", line)) and m[1] == copy:
                 self._deepen(current, m[2])
                 copy = ""
-            elif m := re.search(r"R_BPF_64_32\s+(\w+)", line):
-                self.callees[current].add(m[1])
-            elif m := re.search(r"call \S+ <(\w+)", line):
+            elif m := re.search(r"(?:R_BPF_64_32\s+|call \S+ <)(\w+)", line):
                 self.callees[current].add(m[1])
 
     def _deepen(self, name: str, offset: str) -> None:
@@ -61,6 +59,7 @@ class Calls:
 
 @pytest.fixture(scope="module")
 def calls() -> Calls:
+    """The object's frames and calls."""
     tool = next(
         (t for t in ("llvm-objdump-19", "llvm-objdump-18", "llvm-objdump") if shutil.which(t)), None
     )
