@@ -20,6 +20,7 @@ from axon.snapshot.sparse import SHIFT, Rows
 from axon.snapshot.table import Table
 from axon.snapshot.window import Change, Ring, Window
 
+_AGE_NS = 1_000_000_000
 _WITHDRAW_EVERY_NS = 10_000_000_000
 _WRITTEN_NS = 1_000_000  # a program writes a slot's entry at once: by this age it is complete
 
@@ -93,8 +94,7 @@ class Collector:
         if len(freed):
             self._table.drop(freed)
             window = self._ring.forget(freed)
-        since = self._last.t_ns if self._last else 0
-        left = self._retirer.start(self._table, now, len(came) * 1e9 / max(now - since, 1))
+        left = self._retirer.start(self._table, now)
         self._left |= len(left) > 0
         look = self._snapshot(now, window, came, same=not (went or len(left) or len(came)))
         if self._left and now >= self._next_withdrawal:
@@ -116,7 +116,8 @@ class Collector:
             self._ring.forget(lost)
         written = (created != 0) & (created.astype(np.int64) <= now - _WRITTEN_NS)
         new = np.flatnonzero(written & ~live)
-        table.admit(new, entries[new], now)
+        # What an earlier agent has left may be silent for long: that it lives is not news.
+        table.admit(new, entries[new], now if self._last is not None else now - _AGE_NS)
         return new, len(lost) > 0
 
     def _read(self, used: int, now: int) -> Change:
@@ -149,7 +150,8 @@ class Collector:
             looked.append(slots)
             sums.append(grown[rows])
             table.sums[slots] = seen[rows]
-            table.active[low + np.flatnonzero(changed)] = now
+            if self._last is not None:
+                table.active[low + np.flatnonzero(changed)] = now
         return self._merge(
             now,
             np.concatenate(looked),

@@ -39,8 +39,7 @@ Less if so many series begin that the rest would not last for the time that reti
 
 _LEAST_FULL = 0.5
 _ROOM = 0.1  # share of the slots that is made free at a time
-_AHEAD = 5.0  # seconds from the choice of a series to its slot's use, with some to spare
-_SMOOTH = 0.2  # weight of the last look in the rate at which series begin
+_AHEAD_NS = 5_000_000_000  # from a series' last request to its slot's next use, with some to spare
 
 _RESERVED = 2  # AX_SLOT_OTHER_*: they always exist
 _AT_ONCE = 4096  # so that a look never waits long for the calls that this takes
@@ -81,8 +80,6 @@ class Retirer:
         self._idle_ns = int(idle_seconds * 1e9)
         self._leaving: dict[int, int] = {}
         """CLOCK_MONOTONIC ns of the first step, by slot."""
-        self._rate = 0.0
-        """Series that begin, a second."""
 
     def recover(self) -> None:
         """Finish what an earlier agent may have left half done."""
@@ -129,12 +126,8 @@ class Retirer:
         self._ledger.add(self._ledger.totals, ())
         return due
 
-    def start(self, table: Table, now: int, rate: float) -> Rows:
-        """Take the first step with series silent for too long; return their slots.
-
-        `rate` is how many series have begun since the last look, a second.
-        """
-        self._rate += _SMOOTH * (rate - self._rate)
+    def start(self, table: Table, now: int) -> Rows:
+        """Take the first step with series silent for too long; return their slots."""
         victims = self._choose(table, now)
         if not len(victims) or self._ledger.problem is not None:
             return victims[:0]
@@ -153,7 +146,9 @@ class Retirer:
         candidate = np.flatnonzero(~stay & (silence >= min(_LEAST_SILENCE_NS, self._idle_ns)))
         gone = (silence[candidate] >= self._idle_ns) | table.hurried[candidate]
         most = self._kernel.max_series
-        full = max(min(FULL * most, most - _AHEAD * self._rate), _LEAST_FULL * most)
+        # As many may begin in the time ahead as have begun in as long a time before.
+        begun = int((table.slot["created"][table.live].astype(np.int64) > now - _AHEAD_NS).sum())
+        full = max(min(FULL * most, most - begun), _LEAST_FULL * most)
         live = int(table.live.sum()) - len(self._leaving)
         if live > full:
             rest = np.flatnonzero(~gone)
