@@ -31,7 +31,7 @@ def durations(rows: int, *, seed: int = 1, fill: float = 0.2) -> tuple[Histogram
     hist = rng.integers(0, 1000, (rows, 216), dtype=np.uint64)
     hist *= rng.random((rows, 216)) < fill
     labels = [
-        Labels([("service_name", HOSTILE), ("http_route", f"/{i}"), ("empty", "")])
+        Labels.of([("service_name", HOSTILE), ("http_route", f"/{i}"), ("empty", "")])
         for i in range(rows)
     ]
     content = Block(buckets.classic(hist), rng.random(rows) * 1e4, hist)
@@ -48,7 +48,7 @@ def families() -> list[Family]:
     """Return one family of each kind."""
     return [
         durations(300)[0],
-        Scalars("axon_lost", "Lost.", "counter", [Labels([("reason", "gap")])], [3]),
+        Scalars("axon_lost", "Lost.", "counter", [Labels.of([("reason", "gap")])], [3]),
         Scalars("axon_memory_bytes", "Memory.", "gauge", [NO_LABELS], np.array([1.5e9])),
     ]
 

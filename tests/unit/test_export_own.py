@@ -67,7 +67,10 @@ def carries() -> state.Carries:
     """Return carries with hostile labels and numbers near the ends of their range."""
     cell = np.zeros(248, np.uint64)
     cell[[0, 7, 247]] = [1, 2**64 - 1, 2**63]
-    return {"as_server": {Labels([("service_name", 'a"\n\udcff'), ("x", "y")]): cell}, "empty": {}}
+    return {
+        "as_server": {Labels.of([("service_name", 'a"\n\udcff'), ("x", "y")]): cell},
+        "empty": {},
+    }
 
 
 def test_carries_survive(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ class Vitals:
 def families(vitals: Vitals) -> list[Family]:
     """Return everything Axon says about itself."""
     counters = vitals.counters
-    info = Labels((("version", vitals.version), ("kernel", vitals.kernel)))
+    info = Labels(("version", "kernel"), (vitals.version, vitals.kernel))
     return [
         Scalars("axon_build_info", "Always 1, with the versions.", "gauge", [info], [1]),
         _gauge("axon_healthy", "1 while the programs are attached and readable.", vitals.healthy),
@@ -134,7 +134,7 @@ def _counters(
             name,
             text,
             "counter",
-            [Labels(((label, entry),)) for entry in entries],
+            [Labels((label,), (entry,)) for entry in entries],
             list(entries.values()),
             *unit,
         )
@@ -147,5 +147,5 @@ def _gauge(name: str, text: str, value: float, unit: str = "") -> Scalars:
 
 
 def _table(name: str, text: str, vitals: Vitals, pick: Callable[[tuple[int, int]], int]) -> Scalars:
-    labels = [Labels((("table", table),)) for table in vitals.tables]
+    labels = [Labels(("table",), (table,)) for table in vitals.tables]
     return Scalars(name, text, "gauge", labels, [pick(fill) for fill in vitals.tables.values()])

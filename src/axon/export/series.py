@@ -2,14 +2,40 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 from typing import Literal
 
 from axon.export.labels import Labels
 
+_HTTP = (
+    "service_name",
+    "service_namespace",
+    "server_port",
+    "http_request_method",
+    "http_route",
+    "http_response_status_code",
+    "error_type",
+    "url_scheme",
+    "network_protocol_version",
+)
+_ENDPOINT = ("service", "namespace", "role", "method", "route", "port")
+_EDGE = ("client", "server")
+_LEGACY = ("method", "path", "status")
 
-@dataclass(frozen=True)
+
+class _Made:
+    """Label sets of one series that have been asked for."""
+
+    __slots__ = ("edge", "endpoint", "http", "legacy")
+
+    def __init__(self) -> None:
+        self.http: Labels | None = None
+        self.endpoint: Labels | None = None
+        self.edge: Labels | None = None
+        self.legacy: Labels | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Series:
     """What the requests of one kernel series have in common.
 
@@ -28,8 +54,9 @@ class Series:
     error: str
     version: str
     peer: str = ""
+    _made: _Made = field(default_factory=_Made, init=False, repr=False, compare=False)
 
-    @cached_property
+    @property
     def failed(self) -> bool:
         """Whether the request was answered by 5xx, or not completely."""
         return self.status >= 500 or bool(self.error)
@@ -45,55 +72,40 @@ class Series:
             return self.error
         return str(self.status) if self.status >= (500 if self.role == "server" else 400) else ""
 
-    @cached_property
-    def _http(self) -> Labels:
-        return Labels(
-            (
-                ("service_name", self.service),
-                ("service_namespace", self.namespace),
-                ("server_port", str(self.port)),
-                ("http_request_method", self.method),
-                ("http_route", self.route),
-                ("http_response_status_code", str(self.status or "")),
-                ("error_type", self.error_type),
-                ("url_scheme", "http"),
-                ("network_protocol_version", self.version),
-            )
-        )
-
-    @cached_property
-    def as_endpoint(self) -> Labels | None:
+    @property
+    def as_endpoint(self) -> Labels:
         """What makes an endpoint of the API: status, version and peer are summed away."""
-        return Labels(
-            (
-                ("service", self.service),
-                ("namespace", self.namespace),
-                ("role", self.role),
-                ("method", self.method),
-                ("route", self.route),
-                ("port", str(self.port)),
+        made = self._made.endpoint
+        if made is None:
+            values = (
+                self.service,
+                self.namespace,
+                self.role,
+                self.method,
+                self.route,
+                str(self.port),
             )
-        )
+            made = self._made.endpoint = Labels(_ENDPOINT, values)
+        return made
 
     @property
     def as_server(self) -> Labels | None:
         """Labels in the http_server families. The peer is summed away."""
-        return self._http if self.role == "server" else None
+        return self._http() if self.role == "server" else None
 
     @property
     def as_client(self) -> Labels | None:
         """Labels in the http_client families. The peer is summed away."""
-        return self._http if self.role == "client" else None
+        return self._http() if self.role == "client" else None
 
-    @cached_property
+    @property
     def as_edge(self) -> Labels | None:
         """Labels in the service graph, where both ends are known."""
-        if not self.peer:
-            return None
-        client, server = self.peer, self.service
-        if self.role == "client":
-            client, server = server, client
-        return Labels((("client", client), ("server", server)))
+        made = self._made.edge
+        if made is None and self.peer:
+            ends = (self.service, self.peer) if self.role == "client" else (self.peer, self.service)
+            made = self._made.edge = Labels(_EDGE, ends)
+        return made
 
     @property
     def as_failed_edge(self) -> Labels | None:
@@ -110,17 +122,33 @@ class Series:
         """Labels of an edge, if it was measured at the server's end."""
         return self.as_edge if self.role == "server" else None
 
-    @cached_property
+    @property
     def as_legacy(self) -> Labels | None:
         """Labels of http_requests_total."""
-        if self.role == "client":
-            return None
-        status = str(self.status) if self.status else "none"
-        return Labels((("method", self.method), ("path", self.route), ("status", status)))
+        made = self._made.legacy
+        if made is None and self.role == "server":
+            status = str(self.status) if self.status else "none"
+            made = self._made.legacy = Labels(_LEGACY, (self.method, self.route, status))
+        return made
 
-    @cached_property
+    @property
     def as_legacy_path(self) -> Labels | None:
         """Labels of http_request_duration_seconds and http_request_size_bytes."""
-        if self.role == "client":
-            return None
-        return Labels((("method", self.method), ("path", self.route)))
+        return Labels(_LEGACY[:2], (self.method, self.route)) if self.role == "server" else None
+
+    def _http(self) -> Labels:
+        made = self._made.http
+        if made is None:
+            values = (
+                self.service,
+                self.namespace,
+                str(self.port),
+                self.method,
+                self.route,
+                str(self.status or ""),
+                self.error_type,
+                "http",
+                self.version,
+            )
+            made = self._made.http = Labels(_HTTP, values)
+        return made

@@ -55,7 +55,7 @@ def load(path: Path, maps: str) -> Carries:
             return {}
         return {
             family: {
-                Labels((str(k), str(v)) for k, v in pairs): _dense(cell) for pairs, cell in cells
+                Labels.of((str(k), str(v)) for k, v in pairs): _dense(cell) for pairs, cell in cells
             }
             for family, cells in content["carries"].items()
         }
