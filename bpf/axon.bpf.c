@@ -5,10 +5,12 @@
  *   bytes.h  route.h  conn.h  head.h  framing.h  order.h     bytes -> messages -> requests
  *   series.h  flow.h                requests -> counts and records
  *   close.h  owner.h                the ends of a connection; whose it is
+ *   active.h                        what is open and in flight, when somebody asks
  */
 #include "packet.h"
 #include "close.h"
 #include "owner.h"
+#include "active.h"
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";
 
@@ -16,6 +18,7 @@ char LICENSE[] SEC("license") = "Dual MIT/GPL";
  * called, so it is not loaded. */
 struct ax_contract {
 	struct ax_flow flow;
+	struct ax_active active;
 	enum ax_role role;
 	enum ax_method method;
 	enum ax_version version;
@@ -100,3 +103,12 @@ int ax_bind6(struct bpf_sock_addr *ctx)
 {
 	return ax_own(ctx);
 }
+
+#ifndef AX_NATIVE
+SEC("iter/bpf_sk_storage_map")
+int ax_active(struct bpf_iter__bpf_sk_storage_map *ctx)
+{
+	ax_look(ctx);
+	return 0;
+}
+#endif

@@ -266,6 +266,27 @@ struct ax_flow {
 	ax_u8 path[AX_PATH];
 };
 
+/* What the iterator over connections writes when it is read: one of these for each connection with requests in
+ * flight, and at the end one struct ax_open. The fields up to `method` are what the requests are grouped by. */
+struct ax_active {
+	ax_u64 cgroup;		/* as in struct ax_key */
+	ax_u8 comm[AX_COMM];
+	ax_u16 port;
+	ax_u8 role;
+	ax_u8 method;		/* of the oldest request; AX_METHOD_MAX: unknown */
+	ax_u32 pid;
+	ax_u64 since;		/* ns, first byte of the oldest request; 0: unknown */
+	ax_u64 cookie;		/* the socket's */
+	ax_u32 requests;	/* heads that are complete and whose responses are not */
+	ax_u32 pad;
+};
+
+/* Sockets that are open, by what they carry. `role` of what is not HTTP is the direction of the first data. */
+struct ax_open {
+	ax_u64 session;		/* of reading */
+	ax_u64 conns[2][AX_KIND_MAX];	/* enum ax_role, enum ax_kind */
+};
+
 /* One live observer's filter. A field counts if its bit is in `use`; its sense is turned by `negate`. */
 enum ax_filter_field {
 	AX_FILTER_METHOD = 1,

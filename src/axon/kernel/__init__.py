@@ -1,6 +1,7 @@
 """The kernel's side seen from Python: attach it, read it, steer it."""
 
 from axon.kernel.abi import Abi
+from axon.kernel.active import Active
 from axon.kernel.features import Feature, Features, probe
 from axon.kernel.loader import attach, detach_all
 from axon.kernel.object import load_abi
@@ -9,6 +10,7 @@ from axon.kernel.ring import FlowRing
 
 __all__ = [
     "Abi",
+    "Active",
     "Feature",
     "Features",
     "FlowRing",

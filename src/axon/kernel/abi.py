@@ -10,7 +10,7 @@ from axon.errors import KernelError
 from axon.kernel.btf import Btf
 
 _STRUCTS = (
-    "key", "ref", "cell", "slot", "route", "flow", "filter",
+    "key", "ref", "cell", "slot", "route", "flow", "filter", "active", "open",
     "ctl", "config", "rt_set", "rt_key", "rt_bits", "wl_key", "wl", "wl_seen",
 )  # fmt: skip
 
@@ -30,6 +30,8 @@ class Abi:
     route: np.dtype[Any]
     flow: np.dtype[Any]
     filter: np.dtype[Any]
+    active: np.dtype[Any]
+    open: np.dtype[Any]
     ctl: np.dtype[Any]
     config: np.dtype[Any]
     rt_set: np.dtype[Any]

@@ -9,7 +9,15 @@ from ctypes import Structure, c_char, c_uint8, c_uint32, c_uint64
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
 
-from axon.kernel.libbpf import MapCreateOpts, ProgLoadOpts, TestRunOpts, check, lib, sized
+from axon.kernel.libbpf import (
+    LinkCreateOpts,
+    MapCreateOpts,
+    ProgLoadOpts,
+    TestRunOpts,
+    check,
+    lib,
+    sized,
+)
 
 # enum bpf_map_type, bpf_prog_type and bpf_attach_type of the kernel's UAPI, as far as they are used.
 MAP_HASH, MAP_ARRAY = 1, 2
@@ -17,7 +25,8 @@ MAP_PERCPU_HASH, MAP_PERCPU_ARRAY = 5, 6
 MAP_LRU_HASH, MAP_LRU_PERCPU_HASH = 9, 10
 MAP_QUEUE, MAP_STACK, MAP_SK_STORAGE, MAP_RINGBUF = 22, 23, 24, 27
 PROG_SOCKET_FILTER, PROG_CGROUP_SKB, PROG_CGROUP_SOCK, PROG_CGROUP_SOCK_ADDR = 1, 8, 9, 18
-ATTACH_INGRESS, ATTACH_CONNECT4, ATTACH_SOCK_RELEASE = 0, 10, 34
+PROG_TRACING = 26
+ATTACH_INGRESS, ATTACH_CONNECT4, ATTACH_TRACE_ITER, ATTACH_SOCK_RELEASE = 0, 10, 28, 34
 
 NOEXIST, EXIST = 1, 2
 _STATS_RUN_TIME = 0
@@ -212,9 +221,9 @@ def map_create(
     return Fd(check(lib().bpf_map_create(kind, name.encode(), key, value, entries, sized(opts))))
 
 
-def prog_load(kind: int, name: str, code: bytes, attach_type: int = 0) -> Fd:
-    """Load a program from its bytecode."""
-    opts = ProgLoadOpts(expected_attach_type=attach_type)
+def prog_load(kind: int, name: str, code: bytes, attach_type: int = 0, attach_id: int = 0) -> Fd:
+    """Load a program from its bytecode. `attach_id` is a type of the kernel's BTF."""
+    opts = ProgLoadOpts(expected_attach_type=attach_type, attach_btf_id=attach_id)
     return Fd(
         check(lib().bpf_prog_load(kind, name.encode(), b"GPL", code, len(code) // 8, sized(opts)))
     )
@@ -231,6 +240,23 @@ def test_run(fd: Fd) -> int:
 def link_create(prog: Fd, target: int, attach_type: int) -> Fd:
     """Attach a program to a cgroup's descriptor."""
     return Fd(check(lib().bpf_link_create(prog.fileno(), target, attach_type, None)))
+
+
+def iterator_id(over: str) -> int:
+    """Return the type in the kernel's BTF that programs of an iterator are loaded for."""
+    return check(lib().libbpf_find_vmlinux_btf_id(over.encode(), ATTACH_TRACE_ITER))
+
+
+def iterator_link(prog: Fd, over: Fd) -> Fd:
+    """Have a program visit the entries of a map whenever an `iterator` of the link is read."""
+    info = c_uint32(over.fileno())
+    opts = LinkCreateOpts(iter_info=ctypes.addressof(info), iter_info_len=ctypes.sizeof(info))
+    return Fd(check(lib().bpf_link_create(prog.fileno(), 0, ATTACH_TRACE_ITER, sized(opts))))
+
+
+def iterator(link: Fd) -> Fd:
+    """Return a file; reading it to its end visits every entry once."""
+    return Fd(check(lib().bpf_iter_create(link.fileno())))
 
 
 def link_update(link: Fd, prog: Fd) -> None:

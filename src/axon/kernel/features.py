@@ -20,7 +20,7 @@ from axon.settings import Settings
 State = Literal["ok", "degraded", "missing"]
 
 _JIT = Path("/proc/sys/net/core/bpf_jit_enable")
-_RELEASE_PROGRAM = "ax_release"
+_RELEASE_PROGRAM, _ACTIVE_PROGRAM = "ax_release", "ax_active"
 
 _PROGRAMS = 4 << 20  # bytes: more than all programs take beside the maps
 
@@ -110,6 +110,8 @@ def fit(obj: BpfObject) -> Needs:
     )
     if not needs.release and _RELEASE_PROGRAM in obj.programs:
         obj.leave_out(_RELEASE_PROGRAM)
+    if _ACTIVE_PROGRAM in obj.programs and not _works(probes.iterate_storage):
+        obj.leave_out(_ACTIVE_PROGRAM)
     return needs
 
 
@@ -255,6 +257,12 @@ _CHECKS = (
         _try(probes.storage_at_release),
         _NEWER,
         "connections that die without a packet are not closed in the books",
+    ),
+    _Check(
+        "socket iterator",
+        _try(probes.iterate_storage),
+        "Run Linux 5.11 or newer, built with CONFIG_DEBUG_INFO_BTF.",
+        "requests in flight and open connections are not told",
     ),
     _Check(
         "kernel BTF",

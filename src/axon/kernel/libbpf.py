@@ -62,6 +62,23 @@ class ProgLoadOpts(Structure):
         ("sz", c_size_t),
         ("attempts", c_int),
         ("expected_attach_type", c_uint32),
+        ("prog_btf_fd", c_uint32),
+        ("prog_flags", c_uint32),
+        ("prog_ifindex", c_uint32),
+        ("kern_version", c_uint32),
+        ("attach_btf_id", c_uint32),
+    ]
+
+
+class LinkCreateOpts(Structure):
+    """struct bpf_link_create_opts, as far as it is used."""
+
+    _fields_: ClassVar = [
+        ("sz", c_size_t),
+        ("flags", c_uint32),
+        ("iter_info", c_void_p),
+        ("iter_info_len", c_uint32),
+        ("target_btf_id", c_uint32),
     ]
 
 
@@ -154,7 +171,9 @@ _PROTOTYPES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "bpf_obj_get": (c_int, (c_char_p,)),
     "bpf_obj_pin": (c_int, (c_int, c_char_p)),
     "bpf_obj_get_info_by_fd": (c_int, (c_int, _P, POINTER(c_uint32))),
-    "bpf_link_create": (c_int, (c_int, c_int, c_int, _P)),
+    "bpf_link_create": (c_int, (c_int, c_int, c_int, POINTER(LinkCreateOpts))),
+    "bpf_iter_create": (c_int, (c_int,)),
+    "libbpf_find_vmlinux_btf_id": (c_int, (c_char_p, c_int)),
     "bpf_link_update": (c_int, (c_int, c_int, _P)),
     "bpf_link_detach": (c_int, (c_int,)),
     "bpf_enable_stats": (c_int, (c_int,)),

@@ -5,7 +5,8 @@ from __future__ import annotations
 from contextlib import ExitStack
 from pathlib import Path
 
-from axon.kernel import features, links, pins, setup, system, upgrade
+from axon.kernel import bpf, features, links, pins, setup, system, upgrade
+from axon.kernel.active import OVER, PROGRAM, ActiveReader
 from axon.kernel.carry import carry
 from axon.kernel.lock import Lock, lock_pins
 from axon.kernel.maps import Map
@@ -77,10 +78,18 @@ def _attach(
         if plan.changes:
             pins.pin_maps(maps, pinned.next)
             undo.callback(pins.remove, pinned.next)
-        hooks = {name: (programs[name], p.attach_type) for name, p in obj.programs.items()}
+        abi = obj.abi
+        active = None
+        if PROGRAM in programs:
+            active = ActiveReader(programs[PROGRAM], maps[OVER], abi)
+            undo.callback(active.close)
+        hooks = {
+            name: (programs[name], p.attach_type)
+            for name, p in obj.programs.items()
+            if p.attach_type != bpf.ATTACH_TRACE_ITER
+        }
         attached = links.switch(hooks, cgroup, pinned.links, undo)
         undo.pop_all()
-        abi = obj.abi
     if plan.changes:
         pinned.advance()
     _settle(pinned, maps)
@@ -90,6 +99,7 @@ def _attach(
         maps=maps,
         programs=programs,
         links=attached,
+        active=active,
         footprint=footprint,
         pins=pinned,
         lock=lock,

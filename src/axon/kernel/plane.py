@@ -11,6 +11,7 @@ import numpy as np
 
 from axon.kernel import bpf
 from axon.kernel.abi import Abi
+from axon.kernel.active import Active, ActiveReader
 from axon.kernel.lock import Lock
 from axon.kernel.maps import Array, Map
 from axon.kernel.pins import Pins
@@ -60,6 +61,7 @@ class Kernel:
         maps: dict[str, Map],
         programs: dict[str, bpf.Fd],
         links: dict[str, bpf.Fd],
+        active: ActiveReader | None,
         footprint: Footprint,
         pins: Pins,
         lock: Lock,
@@ -74,6 +76,7 @@ class Kernel:
         self._maps = maps
         self._programs = programs
         self._links = links
+        self._active = active
         self._pins = pins
         self._lock = lock
         self.ctl = maps["ax_ctl"].mapped(0, 1)
@@ -200,6 +203,13 @@ class Kernel:
             self._ring = FlowRing(self._maps["ax_flows"], self.abi.flow)
         return self._ring
 
+    def active(self) -> Active | None:
+        """Return what is in flight and open, looked at within the last second; None if unknown.
+
+        The kernel cannot tell before 5.11. Raises OSError when it cannot be read.
+        """
+        return self._active.read() if self._active else None
+
     def quiesce(self) -> None:
         """Wait until no program runs that was started before the call."""
         wait_for_runs()
@@ -231,6 +241,8 @@ class Kernel:
         """Let go of the data plane; with `detach` remove it, without it keeps counting."""
         self.measure_runs(on=False)
         self._ring = None
+        if self._active:
+            self._active.close()
         if detach:
             self._pins.remove_all()
         for fd in [*self._links.values(), *self._programs.values()]:

@@ -39,6 +39,8 @@ _NO_PREALLOC, _MMAPABLE = 1, 1 << 10
 _NAME = "ax_probe"
 _PASS = mov(R0, 1) + leave()
 _OFFSET_SK = 168  # of struct __sk_buff
+_OFFSET_ITER_SK = 16  # of struct bpf_iter__bpf_sk_storage_map
+_OVER = "bpf_sk_storage_map"
 
 
 def hash_map() -> None:
@@ -105,6 +107,26 @@ def storage_at_release() -> None:
     with _storage() as fd:
         code = copy(R2, R1) + _get_storage(fd) + _PASS
         bpf.prog_load(bpf.PROG_CGROUP_SOCK, _NAME, code, bpf.ATTACH_SOCK_RELEASE).close()
+
+
+def iterate_storage() -> None:
+    """Visit sockets' storage by a program that asks for a socket's other storage (5.11)."""
+    leave_at_once = mov(R0, 0) + leave()
+    with _storage() as fd:
+        code = (
+            load64(R2, R1, _OFFSET_ITER_SK)
+            + skip_unless_zero(R2, len(leave_at_once) // 8)
+            + leave_at_once
+            + _get_storage(fd)
+            + leave_at_once
+        )
+        over = bpf.iterator_id(_OVER)
+        with (
+            bpf.prog_load(bpf.PROG_TRACING, _NAME, code, bpf.ATTACH_TRACE_ITER, over) as program,
+            bpf.iterator_link(program, fd) as link,
+            bpf.iterator(link) as file,
+        ):
+            os.read(file.fileno(), 1)
 
 
 def read_task() -> None:

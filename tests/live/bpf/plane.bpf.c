@@ -58,6 +58,8 @@ const volatile struct ax_config ax_config;
 struct ax_contract {
 	u8 layout[LAYOUT];
 	struct ax_flow flow;
+	struct ax_active active;
+	struct ax_open open;
 	enum ax_role role;
 	enum ax_method method;
 	enum ax_version version;
