@@ -21,14 +21,6 @@ enum ax_step_result {
 	AX_S_MESSAGE,		/* the end of a message */
 };
 
-/* What became of a run: the connection's kind changes behind these. */
-static __always_inline int ax_give_up(struct ax_work *w, u32 why)
-{
-	ax_count(why);
-	w->kind = AX_KIND_BROKEN;
-	return AX_S_DONE;
-}
-
 /* Request number `k`, and when it began: inline, in the queue, or not known (0). */
 static __always_inline struct ax_q *ax_number(struct bpf_sock *sk, struct ax_conn *c, u32 k, u64 *t0)
 {
@@ -350,7 +342,7 @@ AX_GLOBAL int ax_message_end(struct __sk_buff *skb, u32 lvl)
 static __always_inline int ax_not_http(struct ax_work *w, int how)
 {
 	if (how == AX_L_HTTP2) {
-		ax_count(AX_CONN_HTTP2);
+		w->why = AX_CONN_HTTP2;
 		w->kind = AX_KIND_HTTP2;
 		return AX_S_DONE;
 	}
@@ -363,14 +355,14 @@ static __always_inline int ax_not_http(struct ax_work *w, int how)
 		return AX_S_DONE;
 	}
 	if (w->kind == AX_KIND_NEW) {
-		ax_count(AX_CONN_OTHER);
+		w->why = AX_CONN_OTHER;
 		w->kind = AX_KIND_OPAQUE;
 		return AX_S_DONE;
 	}
 	if (w->resp)
 		return ax_give_up(w, AX_LOST_BAD_RESPONSE);
 	/* responses that are still owed can be counted: only this direction is lost */
-	ax_count(AX_LOST_BAD_REQUEST);
+	w->why = AX_LOST_BAD_REQUEST;
 	w->d.h.phase = AX_PH_DEAD;
 	return AX_S_DONE;
 }

@@ -20,6 +20,14 @@ enum ax_line_result {
 	AX_L_LOST = 5,		/* out of memory, counted */
 };
 
+/* Nothing more can be read of this connection. Whether that counts is decided when the packet has been read. */
+static __always_inline int ax_give_up(struct ax_work *w, u32 why)
+{
+	w->why = why;
+	w->kind = AX_KIND_BROKEN;
+	return 1;
+}
+
 /* tchar (RFC 9110 section 5.6.2) as a bit set over 0..127. */
 static __always_inline int ax_tchar(u8 c)
 {
@@ -433,11 +441,8 @@ AX_GLOBAL int ax_field(struct __sk_buff *skb, u32 lvl)
 		else if ((low & AX_LOW(5)) == AX_W_HOST && to - from >= 5 && !w->resp && (w->d.h.flags & AX_D_TEXT))
 			ax_keep_host(skb, lvl, from + 5, to);
 	}
-	if (r) {
-		ax_count(AX_LOST_BAD_LENGTH);
-		w->kind = AX_KIND_BROKEN;
-		return 1;
-	}
+	if (r)
+		return ax_give_up(w, AX_LOST_BAD_LENGTH);
 	if (w->cut)
 		w->d.h.flags |= AX_D_LONG;
 	return 0;

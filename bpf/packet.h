@@ -116,6 +116,20 @@ static __always_inline void ax_drain_run(struct __sk_buff *skb, u32 lvl, struct 
 	w->now = 0;
 }
 
+/* Notes where the stream stands, to go back to if TCP discards what is read next: `len` bytes. */
+static __always_inline void ax_mark(struct __sk_buff *skb, u32 lvl, struct ax_work *w, u32 len)
+{
+	if (w->d.h.phase == AX_PH_CLOSE || w->d.h.phase == AX_PH_DEAD ||
+	    (w->d.h.phase == AX_PH_BODY && w->d.r.left > len))
+		return;
+	if (w->d.h.phase == AX_PH_START && !w->d.r.carry) {
+		w->d.snap_seq = w->d.h.nxt;
+		w->d.r.since = 0;
+	} else {
+		ax_snapshot(skb, lvl);
+	}
+}
+
 /* After the gap was (perhaps) closed: reads what was kept behind it. */
 static __always_inline void ax_drain(struct __sk_buff *skb, u32 lvl, struct ax_work *w)
 {
@@ -123,6 +137,7 @@ static __always_inline void ax_drain(struct __sk_buff *skb, u32 lvl, struct ax_w
 	for (int i = 0; i < AX_RUNS; i++) {
 		if (!ax_drain_choose(skb, lvl))
 			break;
+		ax_mark(skb, lvl, w, w->run_len);
 		ax_drain_run(skb, lvl, w);
 	}
 }
@@ -153,6 +168,9 @@ AX_GLOBAL int ax_adopt(struct __sk_buff *skb, u32 lvl, u32 len)
 	w->run_seq = w->drain_seq;
 	w->run_len = len;
 	ax_drain_run(skb, lvl, w);
+	if (w->why)
+		ax_count(w->why);
+	w->why = 0;
 	ax_dir_in(c, &w->d, 0, 1);
 	c->kind = w->kind;
 	w->dir = dir;
@@ -273,6 +291,31 @@ static __always_inline void ax_load_state(struct ax_conn *c, struct ax_work *w, 
 		w->d.h.nxt = seq;
 }
 
+/* The reading of what arrives has ended, if TCP has taken the packet that says so. If TCP has discarded it, another
+ * comes in its place, and the reading goes on from before it. */
+AX_GLOBAL int ax_decide(struct __sk_buff *skb)
+{
+	struct ax_conn *c = ax_conn_of(skb);
+	struct bpf_sock *sk = ax_sock(skb);
+	struct bpf_tcp_sock *tp;
+	struct ax_hot *h;
+
+	if (!c || !sk)
+		return -1;
+	tp = bpf_tcp_sock(sk);
+	if (!tp)
+		return -1;
+	h = c->role == AX_ROLE_SERVER ? &c->req : &c->resp;
+	if (h->phase == AX_PH_DEAD) {
+		if ((s32)(AX_READ(tp->rcv_nxt) - h->nxt) < 0)
+			return 0;
+		ax_count(c->doubt);
+		c->kind = c->doubt_kind;
+	}
+	c->doubt = 0;
+	return 0;
+}
+
 /* The long way. */
 AX_GLOBAL int ax_parse(struct __sk_buff *skb, u32 lvl)
 {
@@ -290,6 +333,11 @@ AX_GLOBAL int ax_parse(struct __sk_buff *skb, u32 lvl)
 		return 0;
 	if (w->tcp_flags & AX_TCP_RST)
 		c->seen[w->dir & 1] |= AX_SEEN_RESET;
+	if (c->doubt) {
+		ax_decide(skb);
+		if (c->kind >= AX_KIND_CLOSED)
+			return 0;
+	}
 	if (c->kind == AX_KIND_SYNC || (c->kind == AX_KIND_NEW && !c->req.n && !c->reqr.carry && !c->req.phase &&
 					(c->req.nxt == seq || w->dir != c->role))) {
 		if (!len || !ax_recognise(skb, lvl))
@@ -311,14 +359,8 @@ AX_GLOBAL int ax_parse(struct __sk_buff *skb, u32 lvl)
 		r = AX_O_READ;
 	}
 	if (r == AX_O_READ && len) {
-		if (!w->dir && w->d.h.phase != AX_PH_BODY && w->d.h.phase != AX_PH_CLOSE && !w->pos) {
-			if (w->d.h.phase == AX_PH_START && !w->d.r.carry) {
-				w->d.snap_seq = seq;
-				w->d.r.since = 0;
-			} else {
-				ax_snapshot(skb, lvl);
-			}
-		}
+		if (!w->dir && !w->pos)
+			ax_mark(skb, lvl, w, len);
 		ax_read(skb, lvl, w, AX_ROUNDS);
 		w->d.h.nxt = end_seq;
 		if (c->seen[0] & AX_SEEN_EARLY)
@@ -340,6 +382,14 @@ AX_GLOBAL int ax_parse(struct __sk_buff *skb, u32 lvl)
 			c->memo_left = w->memo_left;
 			c->memo_status = w->memo_status;
 		}
+	}
+	if (w->why && w->dir) {
+		ax_count(w->why);
+	} else if (w->why) {
+		c->doubt = w->why;
+		c->doubt_kind = w->kind;
+		w->kind = w->d.h.n ? AX_KIND_HTTP : w->was;
+		w->d.h.phase = AX_PH_DEAD;
 	}
 	ax_dir_in(c, &w->d, w->resp, !w->dir);
 	if (w->kind == w->was)	/* the other direction may have changed it meanwhile */
@@ -556,6 +606,7 @@ static __always_inline void ax_packet(struct __sk_buff *skb, u32 dir)
 		w->wbase = 0;
 		w->wlen = 0;
 		w->now = 0;
+		w->why = 0;
 		w->tcp_flags = flags;
 		if (!c && sk->state == AX_TCP_LISTEN) {
 			if (!dir)

@@ -122,7 +122,9 @@ struct ax_conn {
 	u64 memo_left;		/* Content-Length of the response that the memo stands for */
 	u16 memo_status;	/* its status */
 	u8 seen[2];		/* enum ax_seen; arriving, leaving */
-	u8 pad[4];
+	u8 doubt;		/* what has arrived ends the reading, for this enum ax_stat, once TCP has taken it; or 0 */
+	u8 doubt_kind;		/* and the connection is this then */
+	u8 pad[2];
 
 	u8 kind;		/* enum ax_kind */
 	u8 role;
@@ -253,6 +255,7 @@ struct ax_work {
 	u16 status;		/* of the response that is under way */
 	u16 memo_status;	/* see struct ax_conn */
 	u8 path_cut;		/* the path is longer than what is kept of it */
+	u8 why;			/* this packet ends the reading: enum ax_stat, or 0 */
 	u64 next_flow;		/* earliest time of the next background flow record on this CPU */
 	u64 next_error;
 	u64 memo_left;		/* see struct ax_conn */

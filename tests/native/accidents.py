@@ -7,7 +7,8 @@ from typing import Any
 from tests.native.talk import CLIENT, Side, Talk
 
 HARMLESS = ("again", "overlap", "reorder", "wait", "resend")
-DAMAGED = ("decoy", "decoys", "decoy-cut", "decoy-short", "decoy-long", "decoy-twin")
+DAMAGED = ("decoy", "decoys", "decoy-cut", "decoy-short", "decoy-twin")
+HARMFUL = ("decoy-long", "decoy-hole", "unseen", "decoy-early", "wait-resend")
 
 
 class RoughTalk(Talk):
@@ -61,8 +62,45 @@ class RoughTalk(Talk):
                 tcp.arrive(a, stream[a:b], fate="waits")
                 tcp.arrive(a, stream[a:b], fate="waits")
                 tcp.settle()
+        elif what in HARMFUL:
+            self._harmed(stream, start, end, what)
         else:
             self._damaged(stream, start, end, what)
+
+    def _harmed(self, stream: bytes, start: int, end: int, what: str) -> None:
+        """What cannot always be undone: then it is counted as lost."""
+        tcp, rnd = self.tcp, self.rnd
+        pieces = self._pieces(start, end, 4)
+        if what == "decoy-long":
+            far = end + rnd.randint(1, 600)
+            tcp.arrive(start, self._damage((stream + b"x" * 600)[start:far]), fate="dropped")
+            tcp.arrive(start, stream[start:end])
+        elif what == "decoy-hole":
+            # more packets were on their way behind the damaged one
+            for i, (a, b) in enumerate(pieces):
+                data = stream[a:b] if i else self._damage(stream[a:b])
+                tcp.arrive(a, data, fate="taken" if i else "dropped")
+            tcp.arrive(*self._piece(stream, pieces[0]))
+        elif what == "unseen":
+            # taken before the hooks were there, or by a way around them
+            hidden = rnd.randrange(len(pieces))
+            for i, piece in enumerate(pieces):
+                tcp.arrive(*self._piece(stream, piece), seen=i != hidden)
+        elif what == "decoy-early":
+            for i, (a, b) in reversed(list(enumerate(pieces))):
+                tcp.arrive(a, self._damage(stream[a:b]), fate="dropped")
+                if i:
+                    tcp.arrive(a, stream[a:b])
+            tcp.arrive(*self._piece(stream, pieces[0]))
+        else:
+            for piece in pieces:
+                tcp.arrive(*self._piece(stream, piece), fate="waits")
+            tcp.arrive(*self._piece(stream, rnd.choice(pieces)), fate="waits")
+            tcp.settle()
+
+    @staticmethod
+    def _piece(stream: bytes, piece: tuple[int, int]) -> tuple[int, bytes]:
+        return piece[0], stream[piece[0] : piece[1]]
 
     def _reordered(self, stream: bytes, start: int, end: int) -> None:
         pieces = self._pieces(start, end, 6)
@@ -75,13 +113,8 @@ class RoughTalk(Talk):
     def _damaged(self, stream: bytes, start: int, end: int, what: str) -> None:
         tcp, rnd = self.tcp, self.rnd
         middle = rnd.randint(start + 1, end)
-        far = end + rnd.randint(1, 600)
-        if what == "decoy-short":
-            tcp.arrive(start, self._damage(stream[start:middle]), fate="dropped")
-        elif what == "decoy-long":
-            tcp.arrive(start, self._damage((stream + b"x" * 600)[start:far]), fate="dropped")
-        else:
-            tcp.arrive(start, self._damage(stream[start:end]), fate="dropped")
+        short = middle if what == "decoy-short" else end
+        tcp.arrive(start, self._damage(stream[start:short]), fate="dropped")
         if what == "decoys":
             tcp.arrive(start, self._damage(stream[start:end]), fate="dropped")
         if what == "decoy-cut" and middle < end:

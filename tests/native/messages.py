@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 from hypothesis import strategies as st
 
@@ -11,13 +12,21 @@ from tests.native import reference
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Message:
     """A message: what stands before it (`lead`), its head, and its content as (bytes, is body) pieces."""
 
     head: bytes
     pieces: tuple[tuple[bytes, bool], ...] = ()
     lead: bytes = b""
+
+    def __repr__(self) -> str:
+        pieces = [data if len(data) < 100 else f"{len(data)} bytes" for data, _ in self.pieces]
+        return f"<{self.lead[:500]!r} {self.head[:2000]!r} {pieces}>"
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:  # noqa: FBT001 - IPython's protocol
+        """Show the same where hypothesis reports."""
+        printer.text(repr(self))
 
     @property
     def raw(self) -> bytes:
@@ -43,7 +52,7 @@ class Message:
         return found
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Request(Message):
     """A request and what should be said of it. `route` is b"" where there is no path."""
 
@@ -55,7 +64,7 @@ class Request(Message):
     host: bytes = b""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Response(Message):
     """A response; `until_close`: its content ends with the connection; `leaves`: no longer HTTP after it."""
 

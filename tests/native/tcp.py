@@ -26,12 +26,16 @@ class Tcp:
         self._early: list[tuple[int, int]] = []
         self._backlog: list[tuple[int, int]] = []
 
-    def arrive(self, at: int, data: bytes, *, flags: int = 0, fate: str = "taken") -> None:
+    def arrive(
+        self, at: int, data: bytes, *, flags: int = 0, fate: str = "taken", seen: bool = True
+    ) -> None:
         """A segment comes in. What becomes of it behind the hook: "taken", "dropped", or it "waits".
 
         A segment waits while a process holds the socket: the hook has seen it, TCP has not.
+        One that is not `seen` does not meet the hook.
         """
-        self._hook(INGRESS, self.in_at + at, data, flags)
+        if seen:
+            self._hook(INGRESS, self.in_at + at, data, flags)
         if fate == "dropped":
             return
         self._backlog.append((at, at + len(data) + (flags & 1)))

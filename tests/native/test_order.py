@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.native import messages
-from tests.native.accidents import DAMAGED, HARMLESS, RoughTalk
+from tests.native.accidents import DAMAGED, HARMFUL, HARMLESS, RoughTalk
 from tests.native.machine import Machine
 from tests.native.messages import Request, Response
 from tests.native.scale import examples
@@ -98,6 +98,36 @@ def test_what_tcp_discards_moves_nothing(
         check_counts(machine, SERVER, untimed(talk.expected))
 
 
+@examples(300)
+@given(
+    exchanges=messages.conversations(),
+    role=st.sampled_from([SERVER, CLIENT]),
+    cut=_CUTS,
+    window=st.sampled_from([1, 3]),
+    seed=st.integers(0, 2**32),
+)
+def test_what_cannot_be_undone_is_counted(
+    machine: Machine,
+    exchanges: list[tuple[Request, Response]],
+    role: int,
+    cut: str,
+    window: int,
+    seed: int,
+) -> None:
+    """Where bytes are missing or damage cannot be undone, what is not counted is counted as lost."""
+    machine.reset()
+    with machine.sock() as sock:
+        talk = RoughTalk(
+            Tcp(sock), role, exchanges, Random(seed), cut=cut, window=window, accidents=HARMFUL
+        )
+        talk.run()
+        talk.close()
+        if not machine.losses:
+            check_counts(machine, role, untimed(talk.expected))
+        assert machine.counted <= len(exchanges)
+        assert machine.idle
+
+
 def test_a_split_line_survives_the_packet_that_follows_it(machine: Machine) -> None:
     """A line's kept beginning is still there when the packet behind it turns out to be discarded."""
     with machine.sock() as sock:
@@ -120,3 +150,37 @@ def test_the_end_of_a_response_may_come_twice(machine: Machine) -> None:
         tcp.arrive(26, b"\n")
         assert machine.counted == 1
         assert machine.losses == {}
+
+
+def test_noise_in_place_of_the_first_packet_is_forgotten(machine: Machine) -> None:
+    """A connection whose first packet was damaged is HTTP all the same, and no loss is counted."""
+    with machine.sock() as sock:
+        tcp = Tcp(sock)
+        tcp.arrive(0, b"\x00\xff\n\n noise", fate="dropped")
+        tcp.arrive(0, b"GET /all HTTP/1.1\r\n\r\n")
+        tcp.leave(0, b"HTTP/1.1 204 No Content\r\n\r\n")
+        assert machine.counted == 1
+        assert machine.losses == {}
+        assert "CONN_OTHER" not in machine.stats
+
+
+def test_noise_that_tcp_takes_ends_the_reading(machine: Machine) -> None:
+    """What is no HTTP is left, and counted, as soon as TCP is seen to have taken it."""
+    with machine.sock() as sock:
+        tcp = Tcp(sock)
+        tcp.arrive(0, b"\x00\xff\n\n noise")
+        assert sock.kind == "NEW"
+        tcp.leave(0, b"\x00")
+        assert sock.kind == "OPAQUE"
+        assert machine.stats["CONN_OTHER"] == 1
+
+
+def test_a_bad_request_behind_good_ones_is_counted_once_taken(machine: Machine) -> None:
+    """What came before the noise is answered and counted; the noise is one loss."""
+    with machine.sock() as sock:
+        tcp = Tcp(sock)
+        tcp.arrive(0, b"GET /all HTTP/1.1\r\n\r\nnoise\r\n")
+        tcp.leave(0, b"HTTP/1.1 204 No Content\r\n\r\n")
+        tcp.leave(27, b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        assert machine.counted == 1
+        assert machine.losses == {"LOST_BAD_REQUEST": 1, "LOST_ORPHAN": 1}
