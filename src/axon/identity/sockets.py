@@ -9,6 +9,7 @@ import ipaddress
 import os
 import re
 import sys
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ _LISTEN = "0A"
 _MOST_ROUTES = 1 << 20  # characters: a router's table is not read to its end
 _LOCAL_V4 = re.compile(r"\|-- ([0-9.]+)\n\s+/32 host LOCAL")
 _UNTOLD = frozenset({"MainThread", "node-MainThread"})  # what Node.js calls itself
+_LONG_ENOUGH = 0.1  # seconds: workers beyond that are known by their first request
 _HOLDERS = 64  # processes that share a listener: enough to know its workers by
 
 
@@ -86,14 +88,23 @@ def scan(proc: Path = Path("/proc")) -> Sockets:
             for address in _addresses(folder):
                 found.addresses.setdefault(address, set()).add(netns)
             break
-    if by_inode:
-        for process in processes:
-            for inode in _sockets_of(proc / str(process.pid) / "fd"):
-                listener = by_inode.get(inode)
-                if listener and len(listener.holders) < _HOLDERS:
-                    listener.holders.append(process)
+    _find_holders(by_inode, processes, proc)
     found.listeners = list(by_inode.values())
     return found
+
+
+def _find_holders(by_inode: dict[int, Listener], processes: list[Process], proc: Path) -> None:
+    """Find the processes of listeners: the first of each, and others as far as time allows."""
+    orphans = set(by_inode)
+    enough = time.monotonic() + _LONG_ENOUGH
+    for process in sorted(processes, key=lambda p: p.pid) if by_inode else ():
+        if not orphans and time.monotonic() > enough:
+            break
+        for inode in _sockets_of(proc / str(process.pid) / "fd"):
+            listener = by_inode.get(inode)
+            if listener and len(listener.holders) < _HOLDERS:
+                listener.holders.append(process)
+                orphans.discard(inode)
 
 
 def process_of(pid: int, proc: Path = Path("/proc")) -> Process | None:
