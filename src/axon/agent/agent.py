@@ -233,7 +233,7 @@ class Agent:
         if snapshot is None:
             return []
         vitals = self._report.vitals(snapshot, healthy=self.health().ok)
-        return [*self._ticker.exporter.families(), *own.families(vitals)]
+        return [*self._ticker.families(), *own.families(vitals)]
 
     @staticmethod
     def _of_service(wanted: FlowFilter, flows: list[schema.Flow]) -> list[schema.Flow]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import platform
 import time
@@ -20,6 +21,7 @@ def return_memory() -> None:
     Left alone it raises its own threshold with every large block, up to 32 MB, and the arrays of one
     busy second stay resident for good (mallopt(3), malloc_trim(3)).
     """
+    gc.collect()
     with suppress(AttributeError, OSError):
         libc = ctypes.CDLL(None)
         libc.mallopt(_M_MMAP_THRESHOLD, _LARGE)

@@ -18,7 +18,7 @@ from axon.kernel import FlowRing
 
 _BUSY = 0.025
 _QUIET = 1.0
-_MANY = 400  # a quarter of what the ring holds
+_MANY = 100  # less than half of what the smallest ring holds
 
 
 class Pump:

@@ -108,6 +108,7 @@ class Report:
             cpu_seconds=process.cpu_seconds(),
             snapshot_seconds=self.tick_seconds,
             counters=self._counters(snapshot) if snapshot else {},
+            **self._ticker.in_flight(),
         )
 
     def config(self) -> schema.Config:

@@ -9,9 +9,13 @@ from axon.agent.carries import Carries
 from axon.agent.endpoints import Rows
 from axon.agent.ends import Ends
 from axon.agent.flows import Reader, Store
+from axon.agent.inflight import InFlight
 from axon.agent.matching import Flows
 from axon.agent.names import Names
+from axon.api import schema
+from axon.export.active import Role
 from axon.export.exporter import Exporter
+from axon.export.families import Family
 from axon.export.series import Series
 from axon.identity import Identity
 from axon.kernel import Kernel
@@ -43,6 +47,7 @@ class Ticker:
         identity = Identity(cgroup_root())
         self._ends = Ends(kernel.abi, identity, clients="client" in settings.roles)
         self._names = Names(kernel.abi, self._routes.text, self._ends.of_series, self._ends.peer)
+        self._in_flight = InFlight(kernel, self._ends.of_series)
         self._carries = Carries(settings.run_dir, int(kernel.ctl["secret"][0]))
         self._generation = np.zeros(0, np.int64)
         self.store = Store(kernel.abi.flow, settings.flows_kept)
@@ -78,6 +83,19 @@ class Ticker:
         self.snapshot = snapshot
         self._carries.keep(self.exporter)
         return snapshot
+
+    def families(self) -> list[Family]:
+        """Return the metrics of requests: counted as of the last look, in flight as of now."""
+        if self.snapshot is None:
+            return []
+        # Series of "other" have no workload of their own, which requests in flight always have.
+        counted = (self.snapshot.count > 0) & (self.snapshot.keys["cgroup"] > 0)
+        series = [self.series[i] for i in np.unique(self.rows[counted]).tolist()]
+        return [*self.exporter.families(), *self._in_flight.families(series)]
+
+    def in_flight(self) -> dict[Role, schema.InFlight]:
+        """Return what each side has in flight; nothing where the kernel cannot tell."""
+        return self._in_flight.status()
 
     def take(self, flows: Flows) -> None:
         """Take in flow records."""

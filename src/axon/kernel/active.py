@@ -56,8 +56,10 @@ class ActiveReader:
         end = len(data) - last.itemsize
         flights = np.frombuffer(data, active, end // active.itemsize)
         # A connection may be met twice when others come while the kernel's buffer is emptied.
-        _, first = np.unique(flights["cookie"], return_index=True)
-        return Active(now, flights[first], np.frombuffer(data, last, 1, end)[0]["conns"])
+        by_cookie = flights[np.argsort(flights["cookie"], kind="stable")]
+        first = np.ones(len(by_cookie), np.bool_)
+        first[1:] = by_cookie["cookie"][1:] != by_cookie["cookie"][:-1]
+        return Active(now, by_cookie[first], np.frombuffer(data, last, 1, end)[0]["conns"])
 
 
 def _all(file: bpf.Fd) -> bytes:

@@ -19,7 +19,7 @@ from axon.kernel.ring import FlowRing
 from axon.kernel.system import wait_for_runs
 
 _LEAST_MAPPED = 64
-_HELD = 4 << 20
+_HELD = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,10 @@ _MOST_SHARDS = 64
 _LEAST_SERIES = 64
 PEERS = {"none": 0, "private": 1, "all": 2}
 
+RING = "ax_flows"
+_RING_OF_A_CPU = 128 << 10  # the rate bound is a CPU's: so much lasts two seconds by default
+_LEAST_RING, _MOST_RING = 256 << 10, 1 << 20  # beyond, the reader comes more often
+
 SERIES_MAPS = ("ax_series", "ax_slots", "ax_free")
 COUNT_MAPS = ("ax_cells", *SERIES_MAPS)
 
@@ -52,6 +56,8 @@ def _sized(obj: BpfObject, series: int, shards: int) -> Footprint:
         obj.set_entries(name, series)
     obj.set_entries("ax_cells", series * shards)
     cpus = bpf.possible_cpus()
+    ring = 1 << (cpus * _RING_OF_A_CPU - 1).bit_length()
+    obj.set_entries(RING, min(max(ring, _LEAST_RING), _MOST_RING))
     maps = {
         m.name: memory.map_bytes(m.kind, m.key_size, m.value_size, m.entries, cpus)
         for m in obj.maps.values()
