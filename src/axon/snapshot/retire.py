@@ -129,7 +129,9 @@ class Retirer:
     def start(self, table: Table, now: int) -> Rows:
         """Take the first step with series silent for too long; return their slots."""
         victims = self._choose(table, now)
-        if not len(victims) or self._ledger.problem is not None:
+        if not len(victims):
+            return victims
+        if self._ledger.problem is not None and not self._ledger.add(self._ledger.totals, ()):
             return victims[:0]
         slots = self._kernel.slots(int(victims[-1]) + 1)
         self._kernel.delete_series(table.slot["key"][victims])

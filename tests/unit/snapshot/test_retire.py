@@ -177,6 +177,18 @@ def test_nothing_is_retired_while_the_ledger_cannot_be_written(
     assert len(kernel.free) == 62
 
 
+def test_a_damaged_ledger_does_not_end_retirement(collect: Make, tmp_path: Path) -> None:
+    """What was put aside is told until the next series is retired, which writes a new file."""
+    (tmp_path / "retired.json").write_text("{")
+    kernel = FakeKernel()
+    collector = collect(kernel, idle_seconds=2)
+    assert "damaged" in (collector.problem or "")
+    kernel.request(kernel.key(route=9))
+    assert all(totals(look) == [1, 0] for look in looks(kernel, collector, 6))
+    assert not collector.problem
+    assert len(kernel.free) == 62
+
+
 class Killed(BaseException):
     """The agent ends here."""
 
