@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from axon.export import own
+from axon.export import active, own
 from axon.export.exporter import Exporter
 from axon.export.families import Family, Scalars
 from axon.export.series import Series
@@ -57,15 +57,19 @@ def of_requests() -> tuple[list[Family], list[Family]]:
     usual = Exporter()
     usual.update(snapshot, np.arange(n), _SERIES)
     names = {family.name for family in usual.families()}
+    flight = {active.Flight("web", "shop.slice", 80, "GET"): 1}
     return (
-        [family for family in families if family.name in names],
+        [
+            *(family for family in families if family.name in names),
+            *active.requests({"server": flight, "client": flight}),
+        ],
         [family for family in families if family.name not in names],
     )
 
 
 def of_axon(reasons: Iterable[str]) -> list[Family]:
     """What Axon says about itself; `reasons` are the counters' names, such as `lost_gap`."""
-    return own.families(
+    vitals = own.families(
         own.Vitals(
             version="1",
             kernel="1",
@@ -83,6 +87,7 @@ def of_axon(reasons: Iterable[str]) -> list[Family]:
             resident_bytes=0,
         )
     )
+    return [*vitals, *active.sockets({("http1", "server"): 0})]
 
 
 def sample_name(family: Family) -> str:

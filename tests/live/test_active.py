@@ -38,7 +38,8 @@ def look(axon: Axon) -> Look:
 def flights(look: Active, port: int, role: str) -> NDArray[np.void]:
     """Return the connections to a server's port that have requests in flight."""
     records = look.flights
-    return records[(records["port"] == port) & (records["role"] == ROLES[role])]
+    mine: NDArray[np.void] = records[(records["port"] == port) & (records["role"] == ROLES[role])]
+    return mine
 
 
 def test_kernels_that_cannot_tell(axon: Axon) -> None:

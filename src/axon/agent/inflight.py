@@ -93,9 +93,13 @@ class InFlight:
         size = look.flights.dtype.itemsize
         rows = look.flights.view("u1").reshape(-1, size)[:, : self._grouped]
         keys = np.ascontiguousarray(rows).view(f"V{self._grouped}")[:, 0]
-        _, first, group = np.unique(keys, return_index=True, return_inverse=True)
-        requests = np.bincount(group.ravel(), look.flights["requests"], len(first))
-        return zip(look.flights[first], requests.astype(np.int64).tolist(), strict=True)
+        order = np.argsort(keys, kind="stable")
+        keys, flights = keys[order], look.flights[order]
+        first = np.ones(len(keys), np.bool_)
+        first[1:] = keys[1:] != keys[:-1]
+        group = np.cumsum(first) - 1
+        requests = np.bincount(group, flights["requests"]).astype(np.int64)
+        return zip(flights[first], requests.tolist(), strict=True)
 
     def _sockets(self, look: Active) -> dict[tuple[str, str], int]:
         found: dict[tuple[str, str], int] = {}

@@ -13,6 +13,7 @@ from axon.agent.inflight import InFlight
 from axon.agent.matching import Flows
 from axon.agent.names import Names
 from axon.api import schema
+from axon.arrays import distinct
 from axon.export.active import Role
 from axon.export.exporter import Exporter
 from axon.export.families import Family
@@ -90,7 +91,7 @@ class Ticker:
             return []
         # Series of "other" have no workload of their own, which requests in flight always have.
         counted = (self.snapshot.count > 0) & (self.snapshot.keys["cgroup"] > 0)
-        series = [self.series[i] for i in np.unique(self.rows[counted]).tolist()]
+        series = [self.series[i] for i in distinct(self.rows[counted]).tolist()]
         return [*self.exporter.families(), *self._in_flight.families(series)]
 
     def in_flight(self) -> dict[Role, schema.InFlight]:

@@ -184,6 +184,17 @@ class Table(_Struct, frozen=True):
     size: int
 
 
+class InFlight(_Struct, frozen=True):
+    """What one side has open at this moment, looked at within the last second."""
+
+    connections: int
+    """Open HTTP/1 connections."""
+    requests: int
+    """Requests whose response is not complete."""
+    oldest: float | None
+    """Seconds since the first byte of the one that has waited longest."""
+
+
 class Status(_Struct, frozen=True):
     """The agent and its programs."""
 
@@ -210,6 +221,9 @@ class Status(_Struct, frozen=True):
     """What the last tick took."""
     counters: dict[str, int]
     """Every counter of the kernel side, by its name in axon.h in lower case."""
+    server: InFlight | None = None
+    """Null where the kernel cannot tell."""
+    client: InFlight | None = None
 
 
 class Health(_Struct, frozen=True):

@@ -43,8 +43,18 @@ def _head(now: Status, age: float) -> Iterator[str]:
             ("metrics", now.metrics),
             ("kernel", f"{now.kernel}, at most {bound} of its memory and {socket} bytes a socket"),
             ("agent", f"{memory}, {cpu}, last look {look}"),
+            *_in_flight(now),
         ]
     )
+
+
+def _in_flight(now: Status) -> Iterator[tuple[str, str]]:
+    for name, side in (("serving", now.server), ("calling", now.client)):
+        if side is not None:
+            requests = fmt.plural(side.requests, "request")
+            if side.oldest is not None:
+                requests += f", the oldest for {fmt.duration(side.oldest)}"
+            yield name, f"{requests}, on {fmt.plural(side.connections, 'open HTTP/1 connection')}"
 
 
 def _health(now: Status) -> str:
