@@ -36,7 +36,7 @@ class Setup:
     sysctls: Mapping[str, str] = field(default_factory=dict)
     append: str = ""  # more of the kernel's command line
     shares: Sequence[Path] = ()  # directories that are written through to the host
-    readable: Sequence[Path] = ()  # directories of the host, for a guest that has another root
+    covered: Sequence[Path] = ()  # directories of the host for a guest that has another root
     memory: int = 1024  # MiB
     cpus: int = 2
     accelerator: str = "tcg"
@@ -182,7 +182,7 @@ class _Attempt:
             "RUN": str(self._directory),
             "MODULES": str(self._image.modules),
             "SHARES": " ".join(map(str, setup.shares)),
-            "READABLE": " ".join(map(str, setup.readable)),
+            "COVERED": " ".join(map(str, setup.covered)),
             "CGROUP": setup.cgroup,
             "SYSCTLS": sysctls,
         }

@@ -1,17 +1,21 @@
 # shellcheck shell=sh disable=SC2154
 # PID 1 in the guest's root: completes a host-like environment, runs the command, reports, ends.
-# RUN, MODULES, SHARES, READABLE, CGROUP and SYSCTLS are set by the lines that precede this text.
+# RUN, MODULES, SHARES, COVERED, CGROUP and SYSCTLS are set by the lines that precede this text.
 set -u
 own=/run/axon-guest
 host=$own/host
 $own/bin/busybox --install -s $own/bin
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:$own/bin
 
+covers=0
+for dir in $COVERED; do
+	covers=$((covers + 1))
+	cover=$own/cover/$covers
+	mkdir -p "$dir" "$cover/upper" "$cover/work"
+	mount -t overlay -o "lowerdir=$host$dir,upperdir=$cover/upper,workdir=$cover/work" overlay "$dir"
+done
 for dir in $SHARES "$RUN"; do
 	mkdir -p "$dir" && mount --bind "$host$dir" "$dir"
-done
-for dir in $READABLE; do
-	mkdir -p "$dir" && mount --bind "$host$dir" "$dir" && mount -o remount,bind,ro "$dir"
 done
 mount -t devtmpfs -o mode=755 devtmpfs /dev
 mkdir -p /dev/pts /dev/shm
@@ -65,7 +69,7 @@ done
 echo started >"$RUN/started"
 sync
 if [ -z "$refused" ]; then
-	setsid sh "$RUN/command.sh" </dev/null >"$output" 2>&1
+	setsid /bin/sh "$RUN/command.sh" </dev/null >"$output" 2>&1
 	status=$?
 else
 	echo "the kernel refused to set$refused" >"$output"

@@ -36,8 +36,8 @@ class Job:
 def jobs(chosen: table.Table, rows: Sequence[table.Row], out: Path) -> Iterator[Job]:
     """Every row as it is, and in each configuration that names it."""
     for row in rows:
-        readable = [run.REPOSITORY] if row.userspace else []
-        yield Job(row, Setup(shares=[out], readable=readable), row.tests)
+        covered = [run.REPOSITORY] if row.userspace else []
+        yield Job(row, Setup(shares=[out], covered=covered), row.tests)
         for configuration in chosen.configurations:
             if row.name in configuration.kernels:
                 setup = Setup(

@@ -80,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 sysctls=dict(setting.split("=", 1) for setting in line.sysctl),
                 append=line.append,
                 shares=[share.absolute() for share in line.share],
-                readable=[REPOSITORY] if row.userspace else [],
+                covered=[REPOSITORY] if row.userspace else [],
                 memory=line.memory,
                 cpus=line.cpus,
             )
