@@ -1,0 +1,150 @@
+"""Observers share the kernel's filters; each gets what its filter has matched."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from axon.agent.observers import Observer, Observers
+from axon.api.schema import Finish, Flow
+from axon.api.source import BusyError
+from axon.kernel import Abi, load_abi
+from tests.unit.api.source import FLOW
+
+
+class Case:
+    """Observers over arrays instead of the kernel's memory."""
+
+    def __init__(self) -> None:
+        self.abi: Abi = load_abi()
+        self.filters = np.zeros(8, self.abi.filter)
+        self.ctl = np.zeros(1, self.abi.ctl)
+        self.filters["active"] = 1
+        self.ctl["filters"] = 0xFF
+        self.watching = 0
+        self.waiting: list[NDArray[Any]] = []
+        self.observers = Observers(
+            self.filters, self.ctl, drain=self.drain, start=self.start, stop=self.stop
+        )
+
+    def drain(self) -> None:
+        """Hand out what waits."""
+        waiting, self.waiting = self.waiting, []
+        for records in waiting:
+            self.observers.dispatch(records)
+
+    def start(self) -> None:
+        """Count."""
+        self.watching += 1
+
+    def stop(self) -> None:
+        """Count."""
+        self.watching -= 1
+
+    def open(self, limit: int = 0, rate: float = 100) -> Observer:
+        """Observe everything."""
+        record = np.zeros((), self.abi.filter)
+        return self.observers.open(record, rate=rate, limit=limit, read=self.read)
+
+    def records(self, n: int, matched: int) -> NDArray[Any]:
+        """Return records that some filters have matched."""
+        records = np.zeros(n, self.abi.flow)
+        records["matched"] = matched
+        return records
+
+    @staticmethod
+    def read(records: NDArray[Any]) -> list[Flow]:
+        """Make flows."""
+        return [FLOW] * len(records)
+
+
+@pytest.fixture
+def case() -> Case:
+    """Give a case."""
+    return Case()
+
+
+async def taken(observer: Observer) -> int:
+    """Return how many flows come until the stream ends."""
+    return sum([len(flows) async for flows in observer])
+
+
+async def test_what_an_earlier_agent_left_is_cleared(case: Case) -> None:
+    """Nobody waits for the filters of an agent that is gone."""
+    assert not case.filters["active"].any()
+    assert case.ctl["filters"][0] == 0
+
+
+async def test_each_gets_its_own(case: Case) -> None:
+    """A record goes to those whose bit is set; the reader is hurried only while one is there."""
+    first, second = case.open(), case.open(rate=4)
+    assert case.watching == 1
+    assert case.ctl["filters"][0] == 0b11
+    assert case.filters["interval"][1] == 250_000_000
+    case.observers.dispatch(case.records(3, 0b01))
+    case.observers.dispatch(case.records(2, 0b11))
+    case.filters["matched"][:2] = [50, 2]
+    assert case.observers.finish(first.id) == Finish(matched=50, shown=5)
+    assert second.finish() == Finish(matched=2, shown=2)
+    assert (await taken(first), await taken(second)) == (5, 2)
+    assert case.watching == 0
+    assert case.ctl["filters"][0] == 0
+    assert case.observers.finish(first.id) is None
+
+
+async def test_what_still_waits_is_shown(case: Case) -> None:
+    """Records that are in the ring when a stream ends belong to it."""
+    observer = case.open()
+    case.waiting.append(case.records(4, 1))
+    assert observer.finish().shown == 4
+    assert await taken(observer) == 4
+
+
+async def test_records_of_a_filters_last_user_are_not_taken_for_the_next_ones(case: Case) -> None:
+    """A filter that is used again begins with an empty ring."""
+    case.open().finish()
+    case.waiting.append(case.records(4, 1))
+    observer = case.open()
+    assert observer.finish().shown == 0
+
+
+async def test_a_limit_ends_the_stream(case: Case) -> None:
+    """Not one more than was asked for."""
+    observer = case.open(limit=3)
+    case.observers.dispatch(case.records(2, 1))
+    case.observers.dispatch(case.records(2, 1))
+    assert await taken(observer) == 3
+    assert observer.finish().shown == 3
+
+
+async def test_a_reader_that_is_too_slow_loses_flows_and_not_the_agent_memory(case: Case) -> None:
+    """The queue is bounded; what does not fit is not shown, and not said to be."""
+    observer = case.open()
+    for _ in range(30):
+        case.observers.dispatch(case.records(1000, 1))
+    shown = observer.finish().shown
+    assert shown < 10_000
+    assert await taken(observer) == shown
+
+
+async def test_a_quiet_stream_shows_that_it_lives(case: Case) -> None:
+    """Once a second an empty batch comes, so that the server can see whether anybody reads."""
+    observer = case.open()
+    batches = aiter(observer)
+    assert await asyncio.wait_for(anext(batches), 3) == []
+    observer.finish()
+
+
+async def test_filters_run_out(case: Case) -> None:
+    """The ninth observer is refused; numbers are never used again."""
+    numbers = [case.open().id for _ in range(8)]
+    with pytest.raises(BusyError, match="8 observers"):
+        case.open()
+    case.observers.finish(numbers[2])
+    assert case.open().id == 9
+    case.observers.finish_all()
+    assert len(case.observers) == 0
