@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Mapping
 
 from axon.errors import AxonError
-from bench import agent, bulk, idle, kernel, report, throughput
+from bench import agent, bulk, idle, kernel, report, scrape, throughput
 from bench.report import Table
 from bench.world import BenchError
 
@@ -16,6 +16,7 @@ SECTIONS: Mapping[str, Callable[[], Table]] = {
     "kernel": kernel.measure,
     "throughput": throughput.measure,
     "agent": agent.measure,
+    "scrape": scrape.measure,
     "idle": idle.measure,
     "bulk": bulk.measure,
 }

@@ -1,4 +1,4 @@
-"""What a scrape of many series costs: `python -m bench.scrape [SERIES OF THE KERNEL ...]`, as root.
+"""What a scrape of many series costs.
 
 Series are written into the maps of a data plane that is attached to an empty cgroup, with routes
 and histograms as real ones have them. Then an agent takes it over and is scraped.
@@ -26,9 +26,11 @@ from axon.export.native import PROTOBUF
 from axon.export.text import OPENMETRICS, PROMETHEUS
 from axon.kernel.system import cgroup_root
 from axon.settings import Settings, Size
+from bench.report import Table
 
 _PORT = 19_465
 _TIMES = 5
+_SERIES = (466, 10_000)
 _METHODS = 8
 _FIRST = 2  # the slots before take what has no place of its own
 _FORMS = {"text": PROMETHEUS, "openmetrics": OPENMETRICS, "protobuf": PROTOBUF}
@@ -59,8 +61,8 @@ def fill(plane: kernel.Kernel, series: int) -> None:
 
 
 @contextmanager
-def agent(series: int) -> Iterator[tuple[Client, int]]:
-    """Run an agent on so many series; give its client and its process."""
+def agent(series: int) -> Iterator[Client]:
+    """Run an agent on so many series; give its client."""
     cgroup = cgroup_root() / f"axon-bench-{os.getpid()}"
     cgroup.mkdir()
     try:
@@ -84,11 +86,12 @@ def agent(series: int) -> Iterator[tuple[Client, int]]:
                 f"--metrics-listen=127.0.0.1:{_PORT}",
                 "--no-table",
             ]
-            process = subprocess.Popen([sys.executable, "-m", "axon", "run", *flags, *more])
+            command = [sys.executable, "-m", "axon", "run", "--log-level=error", *flags, *more]
+            process = subprocess.Popen(command)
             try:
                 client = Client(settings.socket)
                 wait(client)
-                yield client, process.pid
+                yield client
             finally:
                 process.terminate()
                 process.wait(30)
@@ -122,28 +125,34 @@ def scrape(accept: str) -> tuple[float, bytes]:
     return min(taken), body
 
 
-def main(arguments: list[str]) -> None:
-    """Print a table."""
-    print(f"best of {_TIMES} scrapes, seconds from request to last byte, client included")
-    for series in map(int, arguments or ["460", "10000", "20000"]):
-        with agent(series) as (client, _):
+def measure() -> Table:
+    """Scrape an agent that holds so many of the kernel's series, in each form."""
+    table = Table(
+        "A scrape",
+        "make bench BENCH=scrape",
+        ["series in the kernel", "form", "series for Prometheus", "size", "time", "agent resident"],
+    )
+    for series in _SERIES:
+        with agent(series) as client:
             for form, accept in _FORMS.items():
                 seconds, body = scrape(accept)
                 lines = sum(not line.startswith(b"#") for line in body.splitlines())
-                what = f"{lines} lines" if form != "protobuf" else "native and classic buckets"
-                print(
-                    f"{series:6} kernel series, {form:11} {len(body) / 1e6:6.1f} MB "
-                    f"{what:26} {seconds:.3f} s"
+                resident = client.status().resident_bytes / (1 << 20)
+                table.rows.append(
+                    [
+                        f"{series:,}",
+                        form,
+                        f"{lines:,}" if form != "protobuf" else "native histograms",
+                        f"{len(body) / 1e6:.1f} MB",
+                        f"{seconds * 1000:.0f} ms",
+                        f"{resident:.0f} MB",
+                    ]
                 )
-            start = time.perf_counter()
-            client.snapshot()
-            status = client.status()
-            print(
-                f"{series:6} kernel series, API snapshot {time.perf_counter() - start:.3f} s, "
-                f"a tick {status.snapshot_seconds * 1000:.1f} ms, "
-                f"{status.resident_bytes / 1e6:.1f} MB resident"
-            )
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])
+                if series == _SERIES[0] and form == "openmetrics":
+                    what = f"A scrape of {lines:,} series"
+                    table.brief.append((what, f"{seconds * 1000:.0f} ms"))
+    table.notes.append(
+        f"Best of {_TIMES}, from the request to the last byte in the client. A series of the kernel "
+        "is a request's labels; it is three histograms, so some 43 series of text."
+    )
+    return table
