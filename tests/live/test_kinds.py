@@ -178,10 +178,14 @@ def test_bad_lengths(listener: Listener, books: Books) -> None:
         ["Transfer-Encoding: chunked, gzip"],
     ]
     for fields in bad:
-        listener.connect().ask(head("POST /bad HTTP/1.1", "Host: h", *fields) + b"12345")
+        wire = listener.connect()
+        wire.ask(head("POST /bad HTTP/1.1", "Host: h", *fields) + b"12345")
+        wire.finish()
     books.expect_stat("LOST_BAD_LENGTH", 2 * len(bad))
     for line in (b"x\r\n", b"\r\n", b"-1\r\n", b"5 5\r\nhello\r\nzz\r\n", b"5\r\nhelloX\r\n"):
-        listener.connect().ask(head("POST /bad HTTP/1.1", "Host: h", chunked) + line)
+        wire = listener.connect()
+        wire.ask(head("POST /bad HTTP/1.1", "Host: h", chunked) + line)
+        wire.finish()
     books.expect_stat("LOST_BAD_CHUNK", 10)
     books.expect(listener.port, [])
 

@@ -13,7 +13,7 @@ import pytest
 from tests.live.kit.books import Books, wait_for
 from tests.live.kit.packet import SYN, Packet, fragments
 from tests.live.kit.relay import Chaos, Relay, forward
-from tests.live.kit.wire import Listener, answer, get, head, post, receive, reset
+from tests.live.kit.wire import OK, Listener, answer, get, head, post, receive, reset
 
 QUESTION = post("/a", b"q" * 400, "X-Fill: " + "f" * 300)
 REPLY = answer(200, b"r" * 400, "X-Fill: " + "f" * 300)
@@ -141,6 +141,25 @@ def test_reordered_messages(far: Listener, relay: Relay, books: Books, order: li
         far.port,
         ["GET /first 200", "GET /a 200", "GET /b 201", "GET /c 202", "GET /d 203"],
     )
+
+
+def test_more_gaps_than_are_kept(far: Listener, relay: Relay, books: Books) -> None:
+    """When more comes out of order than is kept, what is missed is counted, and reading goes on."""
+    wire = far.connect()
+    wire.exchange(get("/first"))
+    late = [*range(1, 24, 2), *range(0, 24, 2)]
+    relay.rule = rule = Gather(late, to_server=True)
+    burst(wire.client, wire.server, [get("/p")] * 24)
+    wire.answer(OK * 24)
+    assert rule.done
+    wire.exchange(get("/next"))
+    wire.exchange(get("/next"))
+    seen = books.tally(far.port, "server")
+    assert seen["GET /first 200"] == 1
+    assert seen["GET /next 200"] == 2
+    assert books.since("LOST_REORDER") > 0
+    assert seen["GET /p 200"] + books.since("LOST_ORPHAN") == 24
+    books.accept("LOST_GAP", "LOST_REORDER", "LOST_TENTATIVE", "LOST_ORPHAN")
 
 
 def test_doubled_segments(far: Listener, relay: Relay, books: Books) -> None:

@@ -241,6 +241,19 @@ def test_duration_is_from_first_byte_to_last(wire: Wire, books: Books) -> None:
         assert 0.3e9 <= row.dur_sum < 0.45e9
 
 
+def test_durations_of_pipelined_requests(wire: Wire, books: Books) -> None:
+    """A pipelined request lasts from its own first byte, so the wait behind others counts."""
+    wire.ask(get("/first") + get("/second"))
+    time.sleep(0.1)
+    wire.answer(OK)
+    time.sleep(0.1)
+    wire.answer(OK)
+    books.expect(wire.port, ["GET /first 200", "GET /second 200"])
+    for line, low in (("GET /first 200", 0.1e9), ("GET /second 200", 0.2e9)):
+        for row in books.rows(wire.port, line):
+            assert low <= row.dur_sum < low + 0.09e9
+
+
 @pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
 def test_families(world: World, books: Books, family: socket.AddressFamily) -> None:
     """IPv4 and IPv6 are read alike, over cables and loopback."""

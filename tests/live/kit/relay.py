@@ -41,6 +41,9 @@ class Relay:
             ends = (f"10.78.0.{mine}", "peer", f"10.78.0.{theirs}")
             ip("-n", place.name, "addr", "add", *ends, "dev", "relay")
             ip("-n", place.name, "link", "set", "relay", "up")
+            # so many segments may be under way at once
+            to = ("-n", place.name, "route", "change", f"10.78.0.{theirs}", "dev", "relay")
+            ip(*to, "src", f"10.78.0.{mine}", "initcwnd", "60")
         self._stop, self._stopped = os.pipe()
         self._waiting: list[tuple[float, int, bytes, bool]] = []
         self._order = count()
