@@ -38,7 +38,7 @@ def measure(*, rounds: int = 5, seconds: int = 2) -> Table:
          "P99, both against without"],
     )  # fmt: skip
     with ExitStack() as all_:
-        plain, client = (all_.enter_context(cgroup(n)) for n in ("plain", "client"))
+        plain, client = (all_.enter_context(cgroup(n)) for n in ("plain", "outside"))
         groups = {side: all_.enter_context(cgroup(side)) for side, _ in SIDES}
         ports = {"none": 18710} | {side: 18711 + i for i, (side, _) in enumerate(SIDES)}
         all_.enter_context(nginx(plain, ports["none"]))

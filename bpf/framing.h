@@ -228,9 +228,9 @@ AX_GLOBAL int ax_remember(u32 lvl, u64 key)
 }
 
 /* Requests are signed with the serial number of the route table as well: another table, another route. */
-static __always_inline u64 ax_request_key(const struct ax_ctl *ctl)
+static __always_inline u64 ax_request_key(const struct ax_ctl *ctl, u32 serial)
 {
-	return ctl->secret ^ (u64)ctl->route_serial * 0x9fb21c651e98df25ULL;
+	return ctl->secret ^ (u64)serial * 0x9fb21c651e98df25ULL;
 }
 
 static __always_inline void ax_next_message(struct ax_work *w)
@@ -261,7 +261,7 @@ AX_GLOBAL int ax_head_end(struct __sk_buff *skb, u32 lvl)
 		none = !(flags & AX_D_CHUNKED) && !w->d.r.left;
 		waiting = ax_push(skb, lvl, none);
 		if (none && !waiting && !w->path_cut)
-			ax_remember(lvl, ax_request_key(ctl));
+			ax_remember(lvl, ax_request_key(ctl, w->serial));
 		w->d.r.body = 0;
 		if (none)
 			ax_next_message(w);

@@ -447,7 +447,7 @@ static __always_inline int ax_again(struct __sk_buff *skb, struct ax_work *w, st
 {
 	if (c->req.n != c->resp.n || c->reqr.carry)
 		return 0;
-	if (!ax_same(skb, w, len, ax_request_key(ctl), c->req_memo))
+	if (!ax_same(skb, w, len, ax_request_key(ctl, ctl->route_serial), c->req_memo))
 		return 0;
 	c->t0 = bpf_ktime_get_ns();
 	c->q0_no = c->req.n;

@@ -114,7 +114,7 @@ AX_GLOBAL int ax_segment(u32 lvl, u32 to)
 			return -1;
 #pragma clang loop unroll(disable)
 		for (u32 i = 0; i < AX_RT_WORDS; i++) {
-			u64 b = set->wild[AX_INDEX(depth, AX_RT_DEPTH)][i];
+			u64 b = len ? set->wild[AX_INDEX(depth, AX_RT_DEPTH)][i] : 0;	/* a wildcard is never empty */
 
 			if (lit)
 				b |= lit->word[i];
@@ -289,7 +289,9 @@ AX_GLOBAL u64 ax_route_of(u32 lvl)
 	if (!w || !ctl)
 		return AX_ROUTE_OTHER;
 	w->rt = 0;
-	set_index = ctl->route_set & (AX_RT_SETS - 1);
+	/* read before the table's number: a switch in between makes the memo stale, not wrong */
+	w->serial = *(volatile u32 *)&ctl->route_serial;
+	set_index = *(volatile u32 *)&ctl->route_set & (AX_RT_SETS - 1);
 	set = bpf_map_lookup_elem(&ax_rt_set, &set_index);
 	if (set && set->words) {
 		w->rt = set_index + 1;

@@ -283,6 +283,7 @@ struct ax_work {
 	struct ax_route tmpl;
 	u8 spare[AX_WINDOW];	/* so that a copy from the template or the path may overrun */
 	u8 win[2 * AX_WINDOW];
+	u32 serial;		/* of the route table that the request was matched with */
 };
 
 #endif

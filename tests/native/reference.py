@@ -56,6 +56,6 @@ def matches(pattern: Sequence[bytes | None], path: bytes, *, tail: bool) -> bool
     segments = path[1:].split(b"/")
     if len(segments) <= len(pattern) if tail else len(segments) != len(pattern):
         return False
-    return all(p is None or p == s for p, s in zip(pattern, segments, strict=False))
+    return all(s != b"" if p is None else p == s for p, s in zip(pattern, segments, strict=False))
 
 

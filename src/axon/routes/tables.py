@@ -1,6 +1,7 @@
 """The tables that the kernel matches paths with: a bitmap for each literal segment at each depth.
 
-A pattern is a bit. The patterns that match a path are what is left after intersecting, at every
+A pattern is a bit. A wildcard stands for a segment that is not empty, except below a tail (`/*`),
+which therefore lists the empty segment as well. The patterns that match a path are what is left after intersecting, at every
 depth, those with any segment there and those with this segment there, and finally those that a path
 of so many segments can match. The lowest bit left names the route. (T. V. Lakshman, D. Stiliadis:
 High-Speed Policy-Based Packet Forwarding Using Efficient Multi-dimensional Range Matching, 1998.)
@@ -68,7 +69,8 @@ class Tables:
         bits = (1 << len(self.routes)) - 1
         for depth, segment in enumerate(segments[: len(self.wild)]):
             digest = segment_hash(segment, self.secret)
-            bits &= self.wild[depth] | self.literal.get((digest, depth), 0)
+            wild = self.wild[depth] if segment else 0
+            bits &= wild | self.literal.get((digest, depth), 0)
         bits &= self.length[min(len(segments), len(self.length) - 1)]
         return (bits & -bits).bit_length() - 1 if bits else None
 
@@ -111,6 +113,8 @@ def compile_tables(patterns: Sequence[tuple[Pattern, int]], secret: int, depths:
         if pattern.tail:
             for depth in range(n, depths):
                 wild[depth] |= bit
+                key = (segment_hash(b"", secret), depth)
+                literal[key] = literal.get(key, 0) | bit
                 length[depth + 1] |= bit
         else:
             length[n] |= bit

@@ -91,7 +91,7 @@ class RouteKernel:
             for byte in segment:
                 digest = (digest ^ byte) * 0x100000001B3 % 2**64
             literal = self.segs.get((digest ^ digest >> 32, depth, index), np.uint64(0))
-            bits &= row["wild"][depth] | literal
+            bits &= (row["wild"][depth] if segment else np.uint64(0)) | literal
         bits &= row["len"][min(len(segments), DEPTH)]
         for word in range(WORDS):
             for bit in range(64):

@@ -34,7 +34,7 @@ paths = st.builds(
 
 def oracle(pattern: Pattern) -> re.Pattern[bytes]:
     """Return the regular expression that a pattern is short for."""
-    parts = ["/[^/]*" if s is None else "/" + re.escape(s) for s in pattern.segments]
+    parts = ["/[^/]+" if s is None else "/" + re.escape(s) for s in pattern.segments]
     return re.compile(("".join(parts) + ("(/[^/]*)+" if pattern.tail else "")).encode())
 
 
