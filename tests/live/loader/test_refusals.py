@@ -14,6 +14,7 @@ import pytest
 
 from axon.kernel.system import cgroup_root
 from axon.settings import Settings
+from tests.privileges import NOBODY
 
 Run = Callable[..., str]
 
@@ -71,7 +72,7 @@ def test_nothing_missing(attempt: Run) -> None:
 
 def test_without_root(attempt: Run) -> None:
     """An ordinary user is told to use sudo, and which capabilities a service needs."""
-    said = attempt("true", wrap="setpriv --reuid=65534 --clear-groups --inh-caps=-all")
+    said = attempt("true", wrap=" ".join(NOBODY))
     assert said.startswith("KernelError: Loading programs into the kernel needs root: run it with")
     assert "CAP_BPF, CAP_NET_ADMIN" in said
     assert "ring buffer: missing: cannot be tried without root" in said
