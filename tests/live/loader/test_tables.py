@@ -125,7 +125,7 @@ def test_route_patterns_replace_their_set(attach: Attach) -> None:
 
 
 def test_slots_can_be_given_back(attach: Attach) -> None:
-    """A series can be deleted, also one that is gone already, and its slot offered again."""
+    """A series can be deleted, also one that is gone already; slots offered last are taken first."""
     attached = attach()
     maps = attached._maps
     keys = np.zeros(3, attached.abi.key)
@@ -137,7 +137,7 @@ def test_slots_can_be_given_back(attach: Attach) -> None:
     attached.delete_series(keys)
     assert len(maps["ax_series"].keys()) == 0
     attached.push_free(np.array([5, 9], "u4"))
-    assert [slot and int(slot) for slot in (maps["ax_free"].pop(), maps["ax_free"].pop())] == [5, 9]
+    assert [slot and int(slot) for slot in (maps["ax_free"].pop(), maps["ax_free"].pop())] == [9, 5]
     assert len(taken) == 998
 
 
