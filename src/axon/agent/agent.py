@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, suppress
 from typing import Self
 
 import msgspec
+import numpy as np
 
 from axon.agent import matching, process
 from axon.agent.observers import Observer, Observers
@@ -147,6 +148,10 @@ class Agent:
             problem = self._check()
         except (OSError, AxonError) as error:
             problem = f"The kernel's tables cannot be read: {error}"
+        except Exception as error:  # noqa: BLE001 - one look's fault must not end all looks
+            problem = f"The agent failed at looking ({error!r}); its log says how."
+            if problem != self._problem:
+                _log.exception("a look failed")
         if problem and problem != self._problem:
             _log.error("unhealthy", problem=problem)
         elif not problem:
@@ -205,12 +210,8 @@ class Agent:
         if not last:
             return []
         self._pump.read()
-        abi = self._kernel.abi
-        ticker = self._ticker
-        # A service is tested for by name, which needs more records than are wanted in the end.
-        many = last if not wanted.service else self._settings.flows_kept
-        records = ticker.store.newest(many, lambda flows: matching.passes(abi, wanted, flows))
-        return self._of_service(wanted, ticker.reader.read(records))[-last:]
+        store, reader = self._ticker.store, self._ticker.reader
+        return reader.read(store.newest(last, lambda flows: self._passes(wanted, flows)))
 
     def follow(self, wanted: FlowFilter, *, rate: float, limit: int) -> Observer:
         """Begin a stream of at most `rate` flows a second, and `limit` in all unless that is 0."""
@@ -219,7 +220,7 @@ class Agent:
         record = matching.compile_filter(self._kernel.abi, wanted, cgroups)
 
         def read(records: matching.Flows) -> list[schema.Flow]:
-            return self._of_service(wanted, ticker.reader.read(records))
+            return ticker.reader.read(records[self._is_of(wanted, records)])
 
         return self._observers.open(record, rate=rate, limit=limit, read=read)
 
@@ -235,12 +236,18 @@ class Agent:
         vitals = self._report.vitals(snapshot, healthy=self.health().ok)
         return [*self._ticker.families(), *own.families(vitals)]
 
-    @staticmethod
-    def _of_service(wanted: FlowFilter, flows: list[schema.Flow]) -> list[schema.Flow]:
+    def _passes(self, wanted: FlowFilter, flows: matching.Flows) -> matching.Mask:
+        mask = matching.passes(self._kernel.abi, wanted, flows)
+        if wanted.service:
+            mask[mask] = self._is_of(wanted, flows[mask])
+        return mask
+
+    def _is_of(self, wanted: FlowFilter, flows: matching.Flows) -> matching.Mask:
+        """Return which flows are of the wanted service, which the kernel does not know."""
         if not wanted.service:
-            return flows
-        turned = "service" in wanted.negate
-        return [flow for flow in flows if (flow.service == wanted.service) != turned]
+            return np.ones(len(flows), np.bool_)
+        mask = self._ticker.reader.serves(flows, wanted.service)
+        return ~mask if "service" in wanted.negate else mask
 
 
 def _interval(rate: float) -> int:

@@ -14,6 +14,9 @@ from axon.agent.matching import Flows, Mask, method_names
 from axon.api.schema import End, ErrorType, Flow
 from axon.kernel import Abi
 
+_END = ("cgroup", "comm", "role", "pid")
+"""What the name of a record's local end depends on, beside the server's port."""
+
 Reason = Literal["first", "slow", "error", "sampled"]
 
 
@@ -88,6 +91,22 @@ class Reader:
         """Return records (n,) of ax_flow as flows."""
         ahead = time.time() - time.monotonic()
         return [self._one(record, ahead) for record in records]
+
+    def serves(self, records: Flows, service: str) -> Mask:
+        """Return which records (n,) are of a service. Each distinct end is named once."""
+        fields = [(name, records.dtype[name]) for name in _END]
+        ends = np.zeros(len(records), [*fields, ("port", "u2")])
+        for name in _END:
+            ends[name] = records[name]
+        server = records["role"] == self._server
+        ends["port"] = np.where(server, records["lport"], records["rport"])
+        known: dict[bytes, bool] = {}
+        out = np.zeros(len(records), np.bool_)
+        for i, end in enumerate(ends.view(f"V{ends.dtype.itemsize}").tolist()):
+            if end not in known:
+                known[end] = self._who(records[i]).service == service
+            out[i] = known[end]
+        return out
 
     def _one(self, record: Any, ahead: float) -> Flow:
         flags = int(record["flags"])

@@ -147,3 +147,19 @@ def test_the_agents_own_filter(abi: Abi, query: str, passed: bool) -> None:  # n
         flow[name][0] = np.frombuffer(ipaddress.IPv6Address(text).packed, np.uint8)
     wanted = parse([(k, v) for k, _, v in (part.partition("=") for part in query.split("&"))])
     assert passes(abi, wanted, flow).tolist() == [passed]
+
+
+def test_a_service_is_named_once_an_end(abi: Abi) -> None:
+    """Thousands of records of a few ends ask for a few names."""
+    flows = records(abi, 5000, lport=80)
+    flows["cgroup"] = np.arange(5000) % 3
+    flows["rport"] = np.arange(5000)
+    asked = []
+
+    def who(flow: Any) -> Who:
+        asked.append(int(flow["cgroup"]))
+        return Who(f"unit{flow['cgroup']}", "")
+
+    mask = Reader(abi, who, str).serves(flows, "unit1")
+    assert mask.tolist() == [i % 3 == 1 for i in range(5000)]
+    assert sorted(asked) == [0, 1, 2]
