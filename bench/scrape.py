@@ -96,6 +96,9 @@ def agent(series: int) -> Iterator[Client]:
                 process.terminate()
                 process.wait(30)
     finally:
+        pins = Path("/sys/fs/bpf") / cgroup.name
+        if pins.exists():
+            kernel.detach_all(pins)
         cgroup.rmdir()
 
 
