@@ -115,7 +115,7 @@ def test_forged_response_and_the_true_one(
 
 
 @pytest.mark.parametrize("to_server", [True, False])
-def test_garbage(far: Listener, relay: Relay, books: Books, to_server: bool) -> None:  # noqa: FBT001
+def test_garbage(far: Listener, relay: Relay, books: Books, to_server: bool) -> None:
     """Damage that is no HTTP does not make a connection be given up."""
     wire = far.connect()
     wire.exchange(QUESTION, REPLY)
@@ -147,7 +147,7 @@ def test_damaged_end_of_a_body(
     far: Listener,
     relay: Relay,
     books: Books,
-    to_server: bool,  # noqa: FBT001
+    to_server: bool,
 ) -> None:
     """Damage in a body is nobody's loss, also in its last segment."""
     wire = far.connect()
@@ -182,7 +182,7 @@ def test_out_of_window(far: Listener, relay: Relay, books: Books) -> None:
 
 
 @pytest.mark.parametrize("to_server", [True, False])
-def test_blind_reset(far: Listener, relay: Relay, books: Books, to_server: bool) -> None:  # noqa: FBT001
+def test_blind_reset(far: Listener, relay: Relay, books: Books, to_server: bool) -> None:
     """A RST out of the window ends nothing (RFC 5961), and is no reason of a later end."""
     wire = far.connect()
     wire.exchange(QUESTION, REPLY)

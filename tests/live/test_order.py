@@ -91,7 +91,7 @@ def thirds(data: bytes) -> list[bytes]:
 
 @pytest.mark.parametrize("nth", [1, 2, 3])
 @pytest.mark.parametrize("to_server", [True, False])
-def test_lost_segment(far: Listener, relay: Relay, books: Books, nth: int, to_server: bool) -> None:  # noqa: FBT001
+def test_lost_segment(far: Listener, relay: Relay, books: Books, nth: int, to_server: bool) -> None:
     """A segment that is lost and sent again is read once, whatever came before it."""
     wire = far.connect()
     wire.exchange(QUESTION, REPLY)
@@ -112,7 +112,7 @@ def test_reordered_segments(
     relay: Relay,
     books: Books,
     order: list[int],
-    to_server: bool,  # noqa: FBT001
+    to_server: bool,
 ) -> None:
     """Segments that overtake one another are read in the stream's order."""
     wire = far.connect()
