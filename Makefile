@@ -7,6 +7,7 @@ PY := .venv/bin/python
 # --- the object that runs in the kernel ------------------------------------------------------------
 CLANG := $(or $(firstword $(foreach v,clang-19 clang-18 clang-17 clang-16 clang-15 clang,$(shell command -v $(v)))),clang-19)
 STRIP := $(or $(firstword $(foreach v,$(patsubst clang%,llvm-strip%,$(notdir $(CLANG))) llvm-strip-19 llvm-strip-18 llvm-strip,$(shell command -v $(v)))),llvm-strip)
+export CLANG
 MACHINE := $(shell uname -m)
 TARGET_ARCH := $(patsubst aarch64,arm64,$(patsubst x86_64,x86,$(MACHINE)))
 OBJECT := src/axon/kernel/axon.bpf.o

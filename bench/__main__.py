@@ -25,7 +25,12 @@ SECTIONS: Mapping[str, Callable[[], Table]] = {
 def main() -> int:
     """Measure; with no names given, also write docs/bench.md and the README's table."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("section", nargs="*", choices=[[], *SECTIONS], help=f"of {', '.join(SECTIONS)}; default: all")
+    parser.add_argument(
+        "section",
+        nargs="*",
+        choices=[[], *SECTIONS],
+        help=f"of {', '.join(SECTIONS)}; default: all",
+    )
     names = parser.parse_args().section or list(SECTIONS)
     if os.geteuid() != 0:
         sys.exit("bench: loading programs into the kernel needs root: sudo make bench")

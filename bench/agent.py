@@ -30,7 +30,11 @@ def _resident(pid: int) -> float:
 def measure(*, seconds: float = 20.0) -> Table:
     """Measure `axon run` while h2load offers a paced load to nginx."""
     require("nginx", "h2load")
-    table = Table("The agent", "make bench BENCH=agent", ["offered", "requests a second", "CPU of one core", "resident"])
+    table = Table(
+        "The agent",
+        "make bench BENCH=agent",
+        ["offered", "requests a second", "CPU of one core", "resident"],
+    )
     with ExitStack() as all_:
         ours, outside = (all_.enter_context(cgroup(n)) for n in ("axon", "agent"))
         folder = all_.enter_context(tempfile.TemporaryDirectory())
@@ -51,7 +55,9 @@ def measure(*, seconds: float = 20.0) -> Table:
         finally:
             agent.terminate()
             agent.wait()
-    table.notes.append("The kernel counts; the agent reads its maps once a second. The load is paced by h2load.")
+    table.notes.append(
+        "The kernel counts; the agent reads its maps once a second. The load is paced by h2load."
+    )
     return table
 
 
@@ -71,9 +77,28 @@ def _one(table: Table, group: Path, pid: int, rate: int, seconds: float) -> None
     got = "0"
     if client:
         out, _ = client.communicate()
-        got = next((w[2] for w in (line.split() for line in out.splitlines()) if w[:1] == ["finished"] and len(w) > 3), "?")
-        got = next((line.split(",")[1].split()[0] for line in out.splitlines() if line.startswith("finished")), got)
+        got = next(
+            (
+                w[2]
+                for w in (line.split() for line in out.splitlines())
+                if w[:1] == ["finished"] and len(w) > 3
+            ),
+            "?",
+        )
+        got = next(
+            (
+                line.split(",")[1].split()[0]
+                for line in out.splitlines()
+                if line.startswith("finished")
+            ),
+            got,
+        )
     memory = _resident(pid)
     table.rows.append([f"{rate:,} a second", got, f"{share * 100:.2f} %", f"{memory:.0f} MB"])
     if rate:
-        table.brief.append((f"The agent at {rate:,} requests a second", f"{share * 100:.1f} % of a core, {memory:.0f} MB"))
+        table.brief.append(
+            (
+                f"The agent at {rate:,} requests a second",
+                f"{share * 100:.1f} % of a core, {memory:.0f} MB",
+            )
+        )

@@ -15,7 +15,10 @@ from bench.world import CLIENT_CPU, SERVER_CPU, BenchError, axon, cgroup, requir
 
 def _iperf(group: Path, port: int, seconds: float) -> float:
     server = start(
-        ["iperf3", "-s", "-1", "-p", str(port)], cpu=SERVER_CPU, group=group, stdout=subprocess.DEVNULL
+        ["iperf3", "-s", "-1", "-p", str(port)],
+        cpu=SERVER_CPU,
+        group=group,
+        stdout=subprocess.DEVNULL,
     )
     try:
         time.sleep(0.3)
@@ -48,6 +51,8 @@ def measure(*, rounds: int = 9, seconds: float = 3.0) -> Table:
     share = f"{median(ratios) * 100:.1f} %"
     table.rows.append(["iperf3 over loopback, one stream", f"{median(rates['plain']) / 1e9:.1f}",
                        f"{share} ({min(ratios) * 100:.0f} to {max(ratios) * 100:.0f})"])  # fmt: skip
-    table.notes.append(f"Median of {rounds} interleaved rounds of {seconds:g} s; the spread is the rounds' own.")
+    table.notes.append(
+        f"Median of {rounds} interleaved rounds of {seconds:g} s; the spread is the rounds' own."
+    )
     table.brief.append(("Bulk transfer that is not HTTP (iperf3 over loopback)", share))
     return table

@@ -29,7 +29,9 @@ def _open(port: int, count: int) -> float:
     try:
         for i in range(count):
             s = socket.socket()
-            s.setsockopt(socket.IPPROTO_IP, 24, 1)  # IP_BIND_ADDRESS_NO_PORT: ports are per destination then
+            s.setsockopt(
+                socket.IPPROTO_IP, 24, 1
+            )  # IP_BIND_ADDRESS_NO_PORT: ports are per destination then
             s.bind((f"127.1.{i // 20000}.1", 0))
             s.connect(("127.0.0.1", port))
             s.sendall(_REQUEST)
@@ -59,7 +61,13 @@ def measure(*, connections: int = CONNECTIONS) -> Table:
         without = _open(18741, connections)
         with_ = _open(18742, connections)
         bound = kernel.footprint.socket
-    table.rows.append([f"{connections:,} connections without", f"{without:.0f} MB", f"{without * 1024 / connections:.1f} KB"])
+    table.rows.append(
+        [
+            f"{connections:,} connections without",
+            f"{without:.0f} MB",
+            f"{without * 1024 / connections:.1f} KB",
+        ]
+    )
     table.rows.append([f"{connections:,} connections, Axon on the server's side", f"{with_:.0f} MB",
                        f"{with_ * 1024 / connections:.1f} KB"])  # fmt: skip
     extra = (with_ - without) * 1024 * 1024 / connections

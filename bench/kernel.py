@@ -41,7 +41,7 @@ def _compiled(folder: Path) -> Path:
 
 
 @contextmanager
-def _floor(group: Path, folder: Path) -> Iterator[Mapping[str, bpf.Fd]]:
+def _floor(folder: Path) -> Iterator[Mapping[str, bpf.Fd]]:
     """Load the floor's programs; yields them by name, not attached."""
     with BpfObject(_compiled(folder)) as obj, ExitStack() as close:
         obj.load(folder / "log")
@@ -60,12 +60,16 @@ def _closing(fd: bpf.Fd) -> Iterator[bpf.Fd]:
 def _attached(programs: Mapping[str, bpf.Fd], step: str, group: Path) -> Iterator[None]:
     with ExitStack() as undo, _closing(bpf.Fd(os.open(group, os.O_RDONLY))) as target:
         for hook in HOOKS:
-            undo.enter_context(_closing(bpf.link_create(programs[f"{step}_{hook}"], target.fileno(), _ATTACH[hook])))
+            undo.enter_context(
+                _closing(
+                    bpf.link_create(programs[f"{step}_{hook}"], target.fileno(), _ATTACH[hook])
+                )
+            )
         yield
 
 
 def _time(programs: Mapping[str, bpf.Fd], url: str, group: Path, seconds: int) -> dict[str, float]:
-    """ns a request of each program under load: its time over the requests that its ingress side saw."""
+    """Time in ns a request of each program under load: its time over the requests that its ingress side saw."""
     before = {n: bpf.prog_info(p) for n, p in programs.items()}
     counts = {n: (i.run_time_ns, i.run_cnt) for n, i in before.items()}
     load = wrk(url, seconds=seconds, connections=16, group=group)
@@ -89,7 +93,7 @@ def measure(*, rounds: int = 5, seconds: int = 2) -> Table:
         folder = Path(all_.enter_context(tempfile.TemporaryDirectory()))
         ours, theirs, outside = (all_.enter_context(cgroup(n)) for n in ("axon", "floor", "client"))
         kernel = all_.enter_context(axon(ours))
-        steps = all_.enter_context(_floor(theirs, folder))
+        steps = all_.enter_context(_floor(folder))
         all_.enter_context(nginx(ours, 18701))
         all_.enter_context(nginx(theirs, 18702))
         kernel.measure_runs(on=True)
@@ -105,14 +109,19 @@ def measure(*, rounds: int = 5, seconds: int = 2) -> Table:
     # the least of the rounds: what the machine does beside us only ever adds
     best = {name: min(values) for name, values in found.items()}
     net = {name: value - best["empty"] for name, value in best.items()}
-    ratios = [(a - e) / (f - e) for a, f, e in zip(found["axon"], found["floor"], found["empty"], strict=True)]
+    ratios = [
+        (a - e) / (f - e)
+        for a, f, e in zip(found["axon"], found["floor"], found["empty"], strict=True)
+    ]
     table.rows.append(["an empty program's reading, subtracted below", f"{best['empty']:.0f}", ""])
     before = 0.0
     for step in STEPS[1:]:
         table.rows.append([f"+ {SAYS[step]}", f"{net[step] - before:+.0f}", ""])
         before = net[step]
     table.rows.append(["**floor**: all of these", f"{net['floor']:.0f}", "1"])
-    table.rows.append(["**Axon**: everything on", f"{net['axon']:.0f}", f"**{net['axon'] / net['floor']:.2f}**"])
+    table.rows.append(
+        ["**Axon**: everything on", f"{net['axon']:.0f}", f"**{net['axon'] / net['floor']:.2f}**"]
+    )
     table.notes.append(
         f"Least of {rounds} rounds of {seconds:g} s each, {PATH!r} over 16 keep-alive connections. Each program is "
         "attached alone: whichever comes first on a packet pays for bringing the socket into the core's cache. "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import os
 import platform
 import re
@@ -27,7 +27,14 @@ class Table:
 
     def markdown(self) -> str:
         """Return the table as a section of a page."""
-        lines = [f"## {self.title}", "", f"`{self.command}`", "", _row(self.head), _row(["---"] * len(self.head))]
+        lines = [
+            f"## {self.title}",
+            "",
+            f"`{self.command}`",
+            "",
+            _row(self.head),
+            _row(["---"] * len(self.head)),
+        ]
         lines += [_row(r) for r in self.rows]
         for note in self.notes:
             lines += ["", note]
@@ -43,7 +50,7 @@ def machine() -> str:
     cpu = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text(encoding="utf-8"))
     return (
         f"Linux {platform.release()} {platform.machine()}, {os.cpu_count()} CPUs"
-        f"{f' ({cpu[1]})' if cpu else ''}, {datetime.datetime.now(tz=datetime.UTC):%Y-%m-%d}"
+        f"{f' ({cpu[1]})' if cpu else ''}, {dt.datetime.now(tz=dt.UTC):%Y-%m-%d}"
     )
 
 

@@ -51,7 +51,13 @@ def measure(*, rounds: int = 5, seconds: int = 2) -> Table:
                 for name, port in ports.items():
                     where = client if name == "none" else groups[name]
                     url = f"http://127.0.0.1:{port}{case.path}"
-                    load = wrk(url, seconds=seconds, connections=case.connections, group=where, close=case.close)
+                    load = wrk(
+                        url,
+                        seconds=seconds,
+                        connections=case.connections,
+                        group=where,
+                        close=case.close,
+                    )
                     runs.setdefault(name, []).append(load)
             _add(table, case, runs)
     table.notes.append(
@@ -71,8 +77,10 @@ def _add(table: Table, case: Case, runs: dict[str, Sequence[Load]] | dict[str, l
     cells = [case.name, f"{base:,.0f}"]
     for side, _ in SIDES:
         ratios = [a.rate / b.rate for a, b in zip(runs[side], runs["none"], strict=True)]
-        cells.append(f"{median(ratios) * 100:.1f} % ({min(ratios) * 100:.0f} to {max(ratios) * 100:.0f})")
-        if side == "both" or side == "server":
+        cells.append(
+            f"{median(ratios) * 100:.1f} % ({min(ratios) * 100:.0f} to {max(ratios) * 100:.0f})"
+        )
+        if side in {"both", "server"}:
             what = "on one host with its client" if side == "both" else "server's side"
             table.brief.append((f"Throughput of a saturated nginx, {case.name}, {what}",
                                 f"{median(ratios) * 100:.1f} %"))  # fmt: skip

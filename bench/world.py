@@ -52,7 +52,9 @@ def require(*programs: str) -> None:
     """Raise BenchError naming the programs that are not installed."""
     missing = [p for p in programs if shutil.which(p) is None]
     if missing:
-        raise BenchError(f"not installed: {', '.join(missing)}; `make setup` or apt-get install them")
+        raise BenchError(
+            f"not installed: {', '.join(missing)}; `make setup` or apt-get install them"
+        )
 
 
 @contextmanager
@@ -71,7 +73,9 @@ def cgroup(name: str) -> Iterator[Path]:
                 time.sleep(0.1)
 
 
-def start(command: Sequence[str], *, cpu: int | None, group: Path, **more: object) -> subprocess.Popen[str]:
+def start(
+    command: Sequence[str], *, cpu: int | None, group: Path, **more: object
+) -> subprocess.Popen[str]:
     """Start a command in a cgroup, pinned to a CPU."""
 
     def enter() -> None:
@@ -91,11 +95,17 @@ def nginx(group: Path, port: int) -> Iterator[Path]:
         (home / "static").mkdir()
         (home / "static" / "8k").write_bytes(os.urandom(8192))
         (home / "nginx.conf").write_text(_NGINX.format(home=home, port=port), encoding="utf-8")
-        server = start(["nginx", "-c", str(home / "nginx.conf"), "-g", "user root;"], cpu=SERVER_CPU, group=group)
+        server = start(
+            ["nginx", "-c", str(home / "nginx.conf"), "-g", "user root;"],
+            cpu=SERVER_CPU,
+            group=group,
+        )
         try:
             time.sleep(0.5)
             if server.poll() is not None:
-                raise BenchError(f"nginx ended at once: {(home / 'error.log').read_text(encoding='utf-8')}")
+                raise BenchError(
+                    f"nginx ended at once: {(home / 'error.log').read_text(encoding='utf-8')}"
+                )
             yield home
         finally:
             server.terminate()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 from tests.native.talk import CLIENT, Side, Talk
@@ -137,9 +138,17 @@ class RoughTalk(Talk):
             return rnd.randbytes(len(data))
         lines = b"POST /decoy HTTP/1.1\r\nContent-Length: 999\r\n"
         if kind == "message":
-            lines = b"\r\n\r\nGET /decoy HTTP/1.1\r\n\r\nHTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n"
+            lines = (
+                b"\r\n\r\nGET /decoy HTTP/1.1\r\n\r\nHTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n"
+            )
         return (lines * (len(data) // len(lines) + 1))[: len(data)]
 
     def _pieces(self, start: int, end: int, most: int) -> list[tuple[int, int]]:
-        cuts = sorted({start, end, *(self.rnd.randint(start, end) for _ in range(self.rnd.randint(0, most - 1)))})
-        return list(zip(cuts, cuts[1:], strict=False))
+        cuts = sorted(
+            {
+                start,
+                end,
+                *(self.rnd.randint(start, end) for _ in range(self.rnd.randint(0, most - 1))),
+            }
+        )
+        return list(pairwise(cuts))

@@ -36,7 +36,9 @@ def clang() -> str:
         found = shutil.which(f"clang{version}")
         if found:
             return found
-    raise FileNotFoundError("There is no clang to compile the machine with: `make setup` installs it.")
+    raise FileNotFoundError(
+        "There is no clang to compile the machine with: `make setup` installs it."
+    )
 
 
 def library() -> Path:
@@ -44,7 +46,9 @@ def library() -> Path:
     runtime = _runtime("libclang_rt.ubsan_standalone")
     flags = ("-O1", "-fPIC", "-shared", "-fsanitize=undefined", "-shared-libsan")
     return _built(
-        "machine.so", (*flags, f"-Wl,-rpath,{runtime.parent}"), [HERE / "fake.c", HERE / "harness.c"]
+        "machine.so",
+        (*flags, f"-Wl,-rpath,{runtime.parent}"),
+        [HERE / "fake.c", HERE / "harness.c"],
     )
 
 
@@ -63,7 +67,11 @@ def types() -> Path:
 
 
 def _runtime(name: str) -> Path:
-    for suffix in (f"{name}-{os.uname().machine}.so", f"{name}.so", f"{name}-{os.uname().machine}.a"):
+    for suffix in (
+        f"{name}-{os.uname().machine}.so",
+        f"{name}.so",
+        f"{name}-{os.uname().machine}.a",
+    ):
         asked = subprocess.run(
             [clang(), f"-print-file-name={suffix}"], check=True, capture_output=True, text=True
         )
@@ -75,7 +83,9 @@ def _runtime(name: str) -> Path:
     )
 
 
-def _built(name: str, flags: tuple[str, ...], sources: list[Path], common: tuple[str, ...] = _COMMON) -> Path:
+def _built(
+    name: str, flags: tuple[str, ...], sources: list[Path], common: tuple[str, ...] = _COMMON
+) -> Path:
     digest = hashlib.sha256(b"\0".join(p.read_bytes() for p in SOURCES)).hexdigest()[:16]
     directory = ROOT / "build/native" / digest
     target = directory / name

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from ctypes import POINTER, c_char_p, c_int, c_uint8, c_uint32, c_uint64, c_void_p
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -85,7 +85,12 @@ class Ends:
         """The same for C."""
         make = c_uint8 * 16
         return _Ends(
-            make(*self.local), make(*self.remote), self.lport, self.rport, self.family, self.packets_v4
+            make(*self.local),
+            make(*self.remote),
+            self.lport,
+            self.rport,
+            self.family,
+            self.packets_v4,
         )
 
 
@@ -119,7 +124,17 @@ class Machine:
             (
                 "nx_feed",
                 c_int,
-                (sock, c_uint64, c_uint32, c_uint32, c_uint32, c_char_p, *(c_uint32,) * 3, c_uint64, c_uint64),
+                (
+                    sock,
+                    c_uint64,
+                    c_uint32,
+                    c_uint32,
+                    c_uint32,
+                    c_char_p,
+                    *(c_uint32,) * 3,
+                    c_uint64,
+                    c_uint64,
+                ),
             ),
             ("nx_packet", c_int, (sock, *(c_uint32,) * 3, c_char_p, c_uint32, POINTER(_Ends))),
             ("nx_raw", c_int, (sock, c_uint32, c_char_p, c_uint32, c_uint32)),
@@ -154,7 +169,9 @@ class Machine:
         kernel_has: int = 1,
     ) -> None:
         """Begin anew: empty maps, this configuration."""
-        options = Options(max_series, shard_mask, max_routes, max_peers, server, client, peers, kernel_has)
+        options = Options(
+            max_series, shard_mask, max_routes, max_peers, server, client, peers, kernel_has
+        )
         self.lib.nx_reset(ctypes.byref(options))
         self.now = 1_000_000_000
         self.ctl = self.array("ax_ctl", "ax_ctl")[0]
@@ -192,9 +209,7 @@ class Machine:
         keys = np.zeros(m.used, key)
         values = np.zeros(m.used, value)
         data = POINTER(c_uint8)
-        self.lib.nx_dump(
-            pointer, keys.ctypes.data_as(data), values.ctypes.data_as(data), m.used
-        )
+        self.lib.nx_dump(pointer, keys.ctypes.data_as(data), values.ctypes.data_as(data), m.used)
         return {k.tobytes(): v for k, v in zip(keys, values, strict=True)}
 
     def put(self, name: str, key: bytes, value: bytes, flags: int = 0) -> int:
@@ -211,7 +226,7 @@ class Machine:
         m = self.map("ax_stats").contents
         total = np.zeros(64, np.uint64)
         for cpu in range(4):
-            total += np.frombuffer((c_uint64 * 64).from_address(m.data + cpu * m.stride), np.uint64)
+            total += np.array((c_uint64 * 64).from_address(m.data + cpu * m.stride), np.uint64)
         return {self.names[i]: int(n) for i, n in enumerate(total) if n}
 
     @property
@@ -253,7 +268,7 @@ class Machine:
         at = self.lib.nx_lookup(self.map("ax_routes"), int(route_id).to_bytes(8, "little"))
         if not at:
             return b""
-        row = np.frombuffer((c_uint8 * dtype.itemsize).from_address(at), dtype)[0]
+        row = _row(at, dtype)
         return bytes(row["text"][: row["len"]])
 
     def flows(self) -> np.ndarray[Any, Any]:
@@ -269,7 +284,9 @@ class Machine:
         self.filters[0]["active"] = 1
         self.ctl["filters"] = 1
 
-    def sock(self, ends: Ends = LOCAL, state: int = ESTABLISHED, *, cgroup: int | None = None) -> Sock:
+    def sock(
+        self, ends: Ends = LOCAL, state: int = ESTABLISHED, *, cgroup: int | None = None
+    ) -> Sock:
         """Make a socket."""
         return Sock(self, self.lib.nx_sock_new(ctypes.byref(ends.raw), state), ends)
 
@@ -282,7 +299,7 @@ class Sock:
         self.pointer = pointer
         self.ends = ends
 
-    def __enter__(self) -> Sock:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -318,7 +335,7 @@ class Sock:
         if not at:
             return None
         dtype = self.machine.btf.struct(struct)
-        return np.frombuffer((c_uint8 * dtype.itemsize).from_address(at), dtype)[0]
+        return _row(at, dtype)
 
     @property
     def kind(self) -> str:
@@ -329,6 +346,13 @@ class Sock:
 
 
 @cache
+def _row(address: int, dtype: np.dtype[Any]) -> np.void:
+    """Return a view of one structure in the machine's memory."""
+    memory = (c_uint8 * dtype.itemsize).from_address(address)
+    row: np.void = np.frombuffer(memoryview(memory), dtype)[0]
+    return row
+
+
 def _kinds(machine: Machine) -> dict[int, str]:
     kinds = machine.btf.enum("ax_kind")
     return {value: name.removeprefix("AX_KIND_") for name, value in kinds.items()}

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from tests.native import reference
 
+Pieces = tuple[tuple[bytes, bool], ...]
+
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH")
 
 
@@ -17,14 +19,14 @@ class Message:
     """A message: what stands before it (`lead`), its head, and its content as (bytes, is body) pieces."""
 
     head: bytes
-    pieces: tuple[tuple[bytes, bool], ...] = ()
+    pieces: Pieces = ()
     lead: bytes = b""
 
     def __repr__(self) -> str:
         pieces = [data if len(data) < 100 else f"{len(data)} bytes" for data, _ in self.pieces]
         return f"<{self.lead[:500]!r} {self.head[:2000]!r} {pieces}>"
 
-    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:  # noqa: FBT001 - IPython's protocol
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         """Show the same where hypothesis reports."""
         printer.text(repr(self))
 
@@ -128,7 +130,14 @@ def _head(draw: st.DrawFn, start: bytes, framing: list[bytes], most: int = 4) ->
 def _length(draw: st.DrawFn, n: int) -> list[bytes]:
     name = draw(_cased("Content-Length"))
     digits = b"0" * draw(st.sampled_from([0, 0, 0, 1, 4])) + str(n).encode()
-    line = name + b":" + draw(_BLANKS) + digits + draw(st.sampled_from([b"", b"", b" ", b"\t "])) + draw(_EOL)
+    line = (
+        name
+        + b":"
+        + draw(_BLANKS)
+        + digits
+        + draw(st.sampled_from([b"", b"", b" ", b"\t "]))
+        + draw(_EOL)
+    )
     return [line] * draw(st.sampled_from([1, 1, 1, 1, 2]))
 
 
@@ -136,7 +145,9 @@ def _length(draw: st.DrawFn, n: int) -> list[bytes]:
 def _coding(draw: st.DrawFn) -> list[bytes]:
     name = draw(_cased("Transfer-Encoding"))
     before = draw(st.sampled_from(["", "", "", "gzip, ", "gzip ,", "gzip,\t"]))
-    last = before.encode() + draw(_cased("chunked")) + draw(st.sampled_from([b"", b"", b" ", b"\t"]))
+    last = (
+        before.encode() + draw(_cased("chunked")) + draw(st.sampled_from([b"", b"", b" ", b"\t"]))
+    )
     lines = [name + b":" + draw(_BLANKS) + last + draw(_EOL)]
     if draw(st.integers(0, 9)) == 0:
         lines.insert(0, b"Transfer-Encoding: gzip\r\n")
@@ -156,9 +167,11 @@ _SIZES = st.one_of(st.integers(0, 40), st.integers(0, 40), st.integers(0, 3000),
 
 
 @st.composite
-def _chunks(draw: st.DrawFn) -> tuple[tuple[bytes, bool], ...]:
+def _chunks(draw: st.DrawFn) -> Pieces:
     pieces: list[tuple[bytes, bool]] = []
-    extension = st.sampled_from([b""] * 6 + [b";a=b", b" ; q=\"x;y\"", b"\t;x", b";" + b"e" * 700, b" "])
+    extension = st.sampled_from(
+        [b""] * 6 + [b";a=b", b' ; q="x;y"', b"\t;x", b";" + b"e" * 700, b" "]
+    )
     for n in draw(st.lists(st.integers(1, 300), max_size=5)):
         size = draw(st.sampled_from([b"%x", b"%X", b"0%x", b"0000%X"])) % n
         pieces += [
@@ -187,7 +200,9 @@ _SEGMENT = st.one_of(
 @st.composite
 def paths(draw: st.DrawFn) -> bytes:
     """Draw a path; long ones are longer than what is kept."""
-    segments = draw(st.lists(_SEGMENT, min_size=1, max_size=draw(st.sampled_from([3, 3, 3, 20, 60]))))
+    segments = draw(
+        st.lists(_SEGMENT, min_size=1, max_size=draw(st.sampled_from([3, 3, 3, 20, 60])))
+    )
     return b"/" + b"/".join(segments)
 
 
@@ -215,7 +230,11 @@ def requests(draw: st.DrawFn, *, connect: bool = False) -> Request:
     name = "CONNECT" if connect else name
     method = name if name in METHODS else "OTHER"
     if name == "CONNECT":
-        target, path, route = draw(st.sampled_from([b"h.example:443", b"10.0.0.1:1", b"[::1]:443"])), b"", b""
+        target, path, route = (
+            draw(st.sampled_from([b"h.example:443", b"10.0.0.1:1", b"[::1]:443"])),
+            b"",
+            b"",
+        )
         path = target
     elif name == "OPTIONS" and draw(st.booleans()):
         target, path, route = b"*", b"*", b""
@@ -226,7 +245,7 @@ def requests(draw: st.DrawFn, *, connect: bool = False) -> Request:
     framing = draw(st.sampled_from(["none", "none", "none", "length", "chunked"]))
     if name in {"CONNECT", "TRACE"} or (framing == "chunked" and not version):
         framing = "none"
-    pieces: tuple[tuple[bytes, bool], ...] = ()
+    pieces: Pieces = ()
     fields: list[bytes] = []
     if framing == "length":
         n = draw(_SIZES)
@@ -235,10 +254,21 @@ def requests(draw: st.DrawFn, *, connect: bool = False) -> Request:
     elif framing == "chunked":
         fields = draw(_coding())
         pieces = draw(_chunks())
-    host = draw(st.sampled_from([b"", b"example.org", b"h:8080", b"[::1]:80", b"h" * 63, b"h" * 64, b"h" * 90]))
+    host = draw(
+        st.sampled_from(
+            [b"", b"example.org", b"h:8080", b"[::1]:80", b"h" * 63, b"h" * 64, b"h" * 90]
+        )
+    )
     if host or version:
         # a field of its own behind the start line, or anywhere else
-        line = draw(_cased("Host")) + b":" + draw(_BLANKS) + host + draw(st.sampled_from([b"", b" "])) + b"\r\n"
+        line = (
+            draw(_cased("Host"))
+            + b":"
+            + draw(_BLANKS)
+            + host
+            + draw(st.sampled_from([b"", b" "]))
+            + b"\r\n"
+        )
         fields.insert(0, line)
     start = name.encode() + b" " + target + b" HTTP/1.%d" % version
     kept, cut = reference.kept_path(path)
@@ -291,7 +321,7 @@ def responses(draw: st.DrawFn, request: Request, *, last: bool = False) -> Respo
         return replace(message, head=draw(_head(start, [])))
     if kind == "length":
         n = draw(_SIZES)
-        content = () if empty else ((_content(n, n), True),)
+        content: Pieces = () if empty else ((_content(n, n), True),)
         return replace(message, head=draw(_head(start, draw(_length(n)))), pieces=content)
     if kind == "chunked":
         start = start.replace(b"/1.0", b"/1.1", 1)
@@ -310,7 +340,7 @@ def conversations(draw: st.DrawFn, most: int = 6) -> list[tuple[Request, Respons
     pool: list[tuple[Request, Response]] = []
     out: list[tuple[Request, Response]] = []
     for _ in range(draw(st.integers(1, most)) - 1):
-        if pool and draw(st.booleans()):
+        if bool(pool) and draw(st.booleans()):
             out.append(draw(st.sampled_from(pool)))
             continue
         request = draw(requests())

@@ -21,12 +21,7 @@ def token(segment: bytes) -> bytes:
     if _OF_DIGITS.fullmatch(segment):
         return b"{id}"
     hexadecimal = segment.replace(b"-", b"")
-    if (
-        digits
-        and len(segment) == 36
-        and segment.count(b"-") == 4
-        and _HEX.fullmatch(hexadecimal)
-    ):
+    if digits and len(segment) == 36 and segment.count(b"-") == 4 and _HEX.fullmatch(hexadecimal):
         return b"{uuid}"
     if _HEX.fullmatch(segment) and len(segment) >= 8 and digits:
         return b"{hex}"
@@ -57,5 +52,3 @@ def matches(pattern: Sequence[bytes | None], path: bytes, *, tail: bool) -> bool
     if len(segments) <= len(pattern) if tail else len(segments) != len(pattern):
         return False
     return all(s != b"" if p is None else p == s for p, s in zip(pattern, segments, strict=False))
-
-

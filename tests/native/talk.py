@@ -37,7 +37,8 @@ class Expected:
 class Sender(Protocol):
     """Brings bytes [start, end) of a stream through the hooks, in whatever packets."""
 
-    def __call__(self, start: int, end: int, *, fin: bool = False) -> None: ...
+    def __call__(self, start: int, end: int, *, fin: bool = False) -> None:
+        """Send them; with `fin`, end the stream behind them."""
 
 
 class Side:
@@ -50,7 +51,8 @@ class Side:
         self.heads = [s + len(m.lead) for s, m in zip(starts, messages, strict=True)]
         self.bodies = [h + len(m.head) for h, m in zip(self.heads, messages, strict=True)]
         self.lines = [
-            h + min(m.head.index(b"\n") + 1, _WINDOW) for h, m in zip(self.heads, messages, strict=True)
+            h + min(m.head.index(b"\n") + 1, _WINDOW)
+            for h, m in zip(self.heads, messages, strict=True)
         ]
         self.at = 0
         self.done = 0
@@ -85,7 +87,9 @@ class Talk:
     def run(self, until: int | None = None) -> None:
         """Send everything, or the first so many exchanges."""
         last = len(self.exchanges) if until is None else until
-        while self.requests.at < self.requests.limit(last) or self.responses.at < self.responses.limit(last):
+        while self.requests.at < self.requests.limit(
+            last
+        ) or self.responses.at < self.responses.limit(last):
             ahead = min(last, self.finished + self.window)
             ready = self.requests.limit(ahead) - self.requests.at
             answer = self.responses.limit(min(last, self._asked())) - self.responses.at
@@ -128,7 +132,11 @@ class Talk:
             self._finish()
 
     def _size(self, side: Side, most: int) -> int:
-        cut = self.cut if self.cut != "mixed" else self.rnd.choice(["byte", "message", "all", "mtu", "random"])
+        cut = (
+            self.cut
+            if self.cut != "mixed"
+            else self.rnd.choice(["byte", "message", "all", "mtu", "random"])
+        )
         if cut == "byte":
             return 1
         if cut == "message":
@@ -224,7 +232,10 @@ def check_counts(machine: Machine, role: int, expected: list[Expected]) -> None:
     errors = machine.btf.enum("ax_error")
     got: dict[tuple[Any, ...], np.ndarray[Any, Any]] = {}
     for key, cell in machine.series():
-        name = (machine.route(key["route"]), *(int(key[f]) for f in ("role", "method", "version", "status", "error")))
+        name = (
+            machine.route(key["route"]),
+            *(int(key[f]) for f in ("role", "method", "version", "status", "error")),
+        )
         got[name] = np.array([cell["hist"].sum(), *(cell[f] for f in _SUMS)], np.int64)
     wanted: dict[tuple[Any, ...], np.ndarray[Any, Any]] = {}
     for want in expected:
@@ -237,12 +248,22 @@ def check_counts(machine: Machine, role: int, expected: list[Expected]) -> None:
             want.status,
             errors["AX_ERROR_" + want.error],
         )
-        row = [1, want.duration, want.ttfb, want.req_body, want.resp_body, want.req_wire, want.resp_wire]
-        wanted[name] = wanted.get(name, 0) + np.array([0 if v is None else v for v in row], np.int64)
+        row = [
+            1,
+            want.duration,
+            want.ttfb,
+            want.req_body,
+            want.resp_body,
+            want.req_wire,
+            want.resp_wire,
+        ]
+        wanted[name] = wanted.get(name, 0) + np.array(
+            [0 if v is None else v for v in row], np.int64
+        )
     assert got.keys() == wanted.keys()
     said = [all(getattr(w, f) is not None for w in expected) for f in _FIELDS]
-    for name, row in wanted.items():
-        assert dict(zip(_FIELDS, (row * said).tolist(), strict=True)) == dict(
+    for name, sums in wanted.items():
+        assert dict(zip(_FIELDS, (sums * said).tolist(), strict=True)) == dict(
             zip(_FIELDS, (got[name] * said).tolist(), strict=True)
         )
 

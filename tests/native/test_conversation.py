@@ -57,5 +57,3 @@ def test_every_exchange_is_counted_as_it_was(
             check_flows(machine, role, talk.expected)
         assert sock.kind == ("UPGRADED" if exchanges[-1][1].leaves else "HTTP")
         assert machine.idle
-
-

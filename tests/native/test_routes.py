@@ -18,7 +18,9 @@ from tests.native.scale import examples
 from tests.native.tcp import Tcp
 
 _RESPONSE = b"HTTP/1.1 204 No Content\r\n\r\n"
-_SEGMENTS = st.sampled_from(["api", "users", "v1", "", "orders", "42", "a", "b", "index.html", "x" * 40])
+_SEGMENTS = st.sampled_from(
+    ["api", "users", "v1", "", "orders", "42", "a", "b", "index.html", "x" * 40]
+)
 _PARTS = st.one_of(_SEGMENTS, _SEGMENTS, st.sampled_from(["{id}", "*"]))
 
 
@@ -140,7 +142,11 @@ def test_patterns_match_as_the_agent_says(
             path = b"/" + "/".join(segments).encode()
             got = asker.route(path + query)
             kept = reference.kept_path(path)[0]
-            fits = [i for i, p in enumerate(patterns) if reference.matches(_literals(p), kept, tail=p.tail)]
+            fits = [
+                i
+                for i, p in enumerate(patterns)
+                if reference.matches(_literals(p), kept, tail=p.tail)
+            ]
             bit = tables.match(kept)
             assert bit == (fits[0] if fits else None)
             if bit is None or named[bit][1] == LEAVE:

@@ -98,7 +98,9 @@ def test_every_make_verb_has_a_sentence() -> None:
         ["make", "--no-print-directory"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout
     verbs = dict(re.findall(r"^  make (\S+) +(\S.*)$", listed, re.MULTILINE))
-    makefiles = "".join(path.read_text() for path in (ROOT / "Makefile", *ROOT.glob("tests/*/*.mk")))
+    makefiles = "".join(
+        path.read_text() for path in (ROOT / "Makefile", *ROOT.glob("tests/*/*.mk"))
+    )
     phony = re.findall(r"^\.PHONY: (.*)$", makefiles, re.MULTILINE)
     assert set(verbs) == set(" ".join(phony).split())
     for page in PAGES:

@@ -140,7 +140,7 @@ def test_a_service_in_one_cgroup_is_tested_for_in_the_kernel(abi: Abi) -> None:
         ("not=port&port=4000", False),
     ],
 )
-def test_the_agents_own_filter(abi: Abi, query: str, passed: bool) -> None:  # noqa: FBT001
+def test_the_agents_own_filter(abi: Abi, query: str, passed: bool) -> None:
     """Networks of both families, ports of either end, and tests turned round."""
     flow = records(abi, 1, lport=80, rport=4000)
     for name, text in (("laddr", "::ffff:10.0.0.1"), ("raddr", "fd00::2")):

@@ -25,7 +25,7 @@ from axon.routes.pattern import PatternError, parse
         ("/caf%C3%A9/.well-known/a@b", ("caf%C3%A9", ".well-known", "a@b"), False),
     ],
 )
-def test_what_a_pattern_means(text: str, segments: tuple[str | None, ...], tail: bool) -> None:  # noqa: FBT001
+def test_what_a_pattern_means(text: str, segments: tuple[str | None, ...], tail: bool) -> None:
     """Literal, variable and open-ended parts are told apart."""
     pattern = parse(text)
     assert (pattern.segments, pattern.tail) == (segments, tail)
