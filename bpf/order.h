@@ -101,10 +101,9 @@ AX_GLOBAL int ax_stash_piece(struct __sk_buff *skb, u32 lvl, u32 at)
 }
 
 /* Keeps the payload from `at` on, in pieces. 0, or -1. */
-AX_GLOBAL int ax_stash_all(struct __sk_buff *skb, u32 lvl)
+AX_GLOBAL int ax_stash_all(struct __sk_buff *skb, u32 lvl, u32 at)
 {
 	struct ax_work *w = ax_area(lvl);
-	u32 at = 0;
 
 	if (!w)
 		return -1;
@@ -136,14 +135,33 @@ static __always_inline void ax_early_key(struct ax_work *w, const u8 *raddr, u32
 	w->ckey.pad = 0;
 }
 
+/* How many of the first bytes of an out-of-order segment need not be kept, because the run that it begins in has
+ * them. A packet that comes again is kept again: TCP may have discarded it when it first came. */
+AX_GLOBAL int ax_kept_before(u32 lvl, u32 had)
+{
+	struct ax_work *w = ax_area(lvl);
+	struct ax_chunk *k;
+	u32 len;
+
+	if (!w)
+		return 0;
+	len = w->end;
+	if (had < len)
+		return had;
+	w->ckey.seq = w->seq;
+	k = bpf_map_lookup_elem(&ax_stash, &w->ckey);
+	return k && k->len + k->more == len ? 0 : len;
+}
+
 /* An out-of-order segment: remembers its place, and its bytes unless they lie within a body of known length. */
 AX_GLOBAL int ax_keep_early(struct __sk_buff *skb, u32 lvl)
 {
 	struct ax_work *w = ax_area(lvl);
 	struct bpf_sock *sk = ax_sock(skb);
+	u32 seq, len, kept, from = 0, at = AX_RUNS, room = AX_RUNS;
+	struct ax_run *r;
 	struct ax_conn *c;
 	struct ax_ooo *o;
-	u32 seq, len, gap;
 
 	if (!w || !sk)
 		return -1;
@@ -153,51 +171,49 @@ AX_GLOBAL int ax_keep_early(struct __sk_buff *skb, u32 lvl)
 		ax_count(AX_LOST_MEMORY);
 		return -1;
 	}
+	c->seen[0] |= AX_SEEN_EARLY;
 	seq = w->seq;
 	len = w->end;
-	gap = seq - w->d.h.nxt;
-	if (!(w->d.h.phase == AX_PH_CLOSE || w->d.h.phase == AX_PH_DEAD ||
-	      ((w->d.h.phase == AX_PH_BODY || w->d.h.phase == AX_PH_DATA) &&
-	       w->d.r.left >= (u64)gap + len))) {
-		ax_stash_key(skb, w);
-		if (ax_stash_all(skb, lvl)) {
-			ax_count(AX_LOST_REORDER);
-			return -1;
-		}
+	if (w->tcp_flags & AX_TCP_FIN) {
+		o->fin = seq + len;
+		o->fin_known = 1;
 	}
-	c->seen[0] |= AX_SEEN_EARLY;
-	/* join it to a run that it touches */
+	if (!len)
+		return 0;
+	kept = !(w->d.h.phase == AX_PH_CLOSE || w->d.h.phase == AX_PH_DEAD ||
+		 ((w->d.h.phase == AX_PH_BODY || w->d.h.phase == AX_PH_DATA) &&
+		  w->d.r.left >= (u64)(seq - w->d.h.nxt) + len));
+	/* the run that it begins in or goes on from, or a free one */
 #pragma clang loop unroll(disable)
-	for (int i = 0; i < AX_RUNS; i++) {
-		struct ax_run *r = &o->run[i];
-		u32 off = seq - r->seq;
-
+	for (u32 i = 0; i < AX_RUNS; i++) {
+		r = &o->run[i];
 		if (!r->len)
-			continue;
-		if (off <= r->len) {
-			if (off + len > r->len)
-				r->len = off + len;
-			goto kept;
-		}
-		if (seq + len == r->seq) {
-			r->seq = seq;
-			r->len += len;
-			goto kept;
-		}
+			room = i;
+		else if (r->kept == kept && seq - r->seq <= r->len)
+			at = i;
 	}
-#pragma clang loop unroll(disable)
-	for (int i = 0; i < AX_RUNS; i++) {
-		struct ax_run *r = &o->run[i];
-
-		if (!r->len) {
-			r->seq = seq;
-			r->len = len;
-			goto kept;
-		}
+	if (kept)
+		ax_stash_key(skb, w);
+	if (at < AX_RUNS) {
+		r = &o->run[AX_INDEX(at, AX_RUNS)];
+		from = r->seq + r->len - seq;
+		if (kept)
+			from = ax_kept_before(lvl, from);
+		if (seq + len - r->seq > r->len)
+			r->len = seq + len - r->seq;
+	} else if (room < AX_RUNS) {
+		r = &o->run[AX_INDEX(room, AX_RUNS)];
+		r->seq = seq;
+		r->len = len;
+		r->kept = kept;
+	} else {
+		ax_count(AX_LOST_REORDER);
+		return -1;
 	}
-	ax_count(AX_LOST_REORDER);
-	return -1;
-kept:
+	if (kept && ax_stash_all(skb, lvl, from)) {
+		ax_count(AX_LOST_REORDER);
+		return -1;
+	}
 	ax_count(AX_INFO_REORDERED);
 	return 0;
 }
@@ -216,9 +232,14 @@ AX_GLOBAL int ax_drain_next(u32 lvl)
 	at = w->d.h.nxt - w->run_seq;
 	if (at >= w->run_len)
 		return 0;
-	w->ckey.seq = w->drain_seq;
-	k = bpf_map_lookup_elem(&ax_stash, &w->ckey);
-	if (k) {
+	if (w->run_kept) {
+		w->ckey.seq = w->drain_seq;
+		k = bpf_map_lookup_elem(&ax_stash, &w->ckey);
+		if (!k) {
+			ax_count(AX_LOST_REORDER);
+			w->kind = AX_KIND_SYNC;
+			return 0;
+		}
 		len = k->len;
 		off = w->d.h.nxt - w->drain_seq;
 		if (!len || len > AX_CHUNK)
@@ -229,7 +250,8 @@ AX_GLOBAL int ax_drain_next(u32 lvl)
 #pragma clang loop unroll(disable)
 			for (u32 i = 0; i < AX_CHUNK / 8; i++)
 				*(u64 *)(w->chunk.data + i * 8) = *(u64 *)(k->data + i * 8);
-			w->now = k->t;
+			if (!w->resp)	/* a response is there when its last gap is closed */
+				w->now = k->t;
 			w->from_chunk = 1;
 			w->pos = off;
 			w->end = len;
@@ -240,7 +262,7 @@ AX_GLOBAL int ax_drain_next(u32 lvl)
 		bpf_map_delete_elem(&ax_stash, &w->ckey);
 		return 1;
 	}
-	/* not kept, because it lies within a body: its length is all that counts */
+	/* it lies within a body: its length is all that counts */
 	len = w->run_len - at;
 	left = w->d.r.left;
 	if (w->d.h.phase != AX_PH_CLOSE && w->d.h.phase != AX_PH_DEAD) {
@@ -291,10 +313,16 @@ AX_GLOBAL int ax_drain_choose(struct __sk_buff *skb, u32 lvl)
 			found = 1;
 			w->run_seq = w->drain_seq = r->seq;
 			w->run_len = r->len;
+			w->run_kept = r->kept;
 			r->len = 0;
 		} else {
 			left = 1;
 		}
+	}
+	if (!found && o->fin_known) {
+		if (w->d.h.nxt == o->fin)
+			w->fin = 1;
+		left |= (s32)(o->fin - w->d.h.nxt) > 0;
 	}
 	if (!found && !left) {
 		c->seen[0] &= ~AX_SEEN_EARLY;
@@ -310,7 +338,9 @@ AX_GLOBAL int ax_arrange(struct __sk_buff *skb, u32 lvl)
 	struct bpf_sock *sk = ax_sock(skb);
 	struct bpf_tcp_sock *tp;
 	u32 rcv_nxt, seq, nxt, gap;
+	struct ax_conn *c;
 	s32 delta;
+	int again;
 
 	if (!w || !sk)
 		return AX_O_SKIP;
@@ -333,23 +363,22 @@ AX_GLOBAL int ax_arrange(struct __sk_buff *skb, u32 lvl)
 	if (delta < 0) {
 		if ((s32)(seq + w->end - rcv_nxt) <= 0)
 			return AX_O_SKIP;	/* accepted long ago */
-		if ((s32)(rcv_nxt - nxt) < 0 && w->d.h.phase != AX_PH_BODY && w->d.h.phase != AX_PH_CLOSE) {
-			/* what we have read has not been accepted, and comes again */
-			if (!ax_rewind(skb, lvl)) {
-				ax_count(AX_INFO_REWOUND);
-				w->pos = 0;
-				return AX_O_READ;
+		/* Has what we have read not been accepted, and comes again? Of a body only the length counts. */
+		again = (s32)(rcv_nxt - nxt) < 0 && w->d.h.phase != AX_PH_CLOSE &&
+			(w->d.h.phase != AX_PH_BODY || w->d.r.body < (u64)-delta);
+		if (again && !ax_rewind(skb, lvl)) {
+			ax_count(AX_INFO_REWOUND);
+			c = bpf_sk_storage_get(&ax_conns, sk, 0, 0);
+			if (c && (s32)(nxt - (seq + w->end)) > 0) {
+				/* more had been read behind it, which may not come again */
+				c->doubt = AX_LOST_TENTATIVE;
+				c->doubt_kind = AX_KIND_SYNC;
 			}
-			if (w->d.h.phase != AX_PH_DATA)
-				ax_count(AX_LOST_TENTATIVE);
-		} else if ((s32)(rcv_nxt - nxt) < 0 && w->d.h.phase == AX_PH_BODY && w->d.r.body < (u64)-delta) {
-			/* back to before the body began */
-			if (!ax_rewind(skb, lvl)) {
-				ax_count(AX_INFO_REWOUND);
-				w->pos = 0;
-				return AX_O_READ;
-			}
+			w->pos = 0;
+			return AX_O_READ;
 		}
+		if (again && w->d.h.phase != AX_PH_BODY)
+			ax_count(AX_LOST_TENTATIVE);
 		if (-delta >= w->end)
 			return AX_O_SKIP;
 		w->pos = -delta;

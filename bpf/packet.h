@@ -167,6 +167,7 @@ AX_GLOBAL int ax_adopt(struct __sk_buff *skb, u32 lvl, u32 len)
 	ax_dir_out(c, &w->d, 0);
 	w->run_seq = w->drain_seq;
 	w->run_len = len;
+	w->run_kept = 1;
 	ax_drain_run(skb, lvl, w);
 	if (w->why)
 		ax_count(w->why);
@@ -260,8 +261,6 @@ AX_GLOBAL int ax_settle(struct __sk_buff *skb, u32 lvl)
 
 	if (!w || !c)
 		return -1;
-	if (c->req.n == c->resp.n)
-		return 0;
 	if (w->d.h.phase == AX_PH_CLOSE) {
 		ax_message_end(skb, lvl);
 	} else if (w->d.h.phase != AX_PH_START && w->d.h.phase != AX_PH_FIELDS && w->d.h.phase != AX_PH_DEAD) {
@@ -291,14 +290,15 @@ static __always_inline void ax_load_state(struct ax_conn *c, struct ax_work *w, 
 		w->d.h.nxt = seq;
 }
 
-/* The reading of what arrives has ended, if TCP has taken the packet that says so. If TCP has discarded it, another
- * comes in its place, and the reading goes on from before it. */
+/* What was doubtful becomes certain when TCP has taken the packets: the reading of what arrives has ended, or bytes
+ * are missing. If TCP has discarded them others come in their place, and the reading goes on from before them. */
 AX_GLOBAL int ax_decide(struct __sk_buff *skb)
 {
 	struct ax_conn *c = ax_conn_of(skb);
 	struct bpf_sock *sk = ax_sock(skb);
 	struct bpf_tcp_sock *tp;
 	struct ax_hot *h;
+	s32 ahead;
 
 	if (!c || !sk)
 		return -1;
@@ -306,11 +306,16 @@ AX_GLOBAL int ax_decide(struct __sk_buff *skb)
 	if (!tp)
 		return -1;
 	h = c->role == AX_ROLE_SERVER ? &c->req : &c->resp;
-	if (h->phase == AX_PH_DEAD) {
-		if ((s32)(AX_READ(tp->rcv_nxt) - h->nxt) < 0)
+	ahead = AX_READ(tp->rcv_nxt) - h->nxt;
+	if (c->doubt_kind == AX_KIND_SYNC || h->phase == AX_PH_DEAD) {
+		if (ahead < 0)
 			return 0;
-		ax_count(c->doubt);
-		c->kind = c->doubt_kind;
+		if (c->doubt_kind != AX_KIND_SYNC) {
+			ax_count(c->doubt);
+			c->kind = c->doubt_kind;
+		} else if (ahead) {
+			ax_lose(c, c->doubt);
+		}
 	}
 	c->doubt = 0;
 	return 0;
@@ -346,7 +351,7 @@ AX_GLOBAL int ax_parse(struct __sk_buff *skb, u32 lvl)
 	ax_count(AX_INFO_PARSED);
 	ax_load_state(c, w, seq);
 	r = AX_O_READ;
-	if (len && seq != w->d.h.nxt)
+	if (seq != w->d.h.nxt && (len || (!w->dir && (w->tcp_flags & AX_TCP_FIN))))
 		r = ax_arrange(skb, lvl);
 	if (r == AX_O_LOST) {
 		/* perhaps this packet is the next request already */
@@ -363,10 +368,10 @@ AX_GLOBAL int ax_parse(struct __sk_buff *skb, u32 lvl)
 			ax_mark(skb, lvl, w, len);
 		ax_read(skb, lvl, w, AX_ROUNDS);
 		w->d.h.nxt = end_seq;
-		if (c->seen[0] & AX_SEEN_EARLY)
+		if (!w->dir && (c->seen[0] & AX_SEEN_EARLY))
 			ax_drain(skb, lvl, w);
 	}
-	if ((w->tcp_flags & AX_TCP_FIN) && end_seq == w->d.h.nxt && w->kind == AX_KIND_HTTP) {
+	if ((w->fin || ((w->tcp_flags & AX_TCP_FIN) && end_seq == w->d.h.nxt)) && w->kind == AX_KIND_HTTP) {
 		c->seen[w->dir & 1] |= AX_SEEN_FIN;
 		if (w->resp)
 			ax_settle(skb, lvl);
@@ -422,7 +427,7 @@ AX_GLOBAL int ax_listener(struct __sk_buff *skb, u32 lvl)
 	if (bpf_skb_load_bytes(skb, off, &ports, sizeof(ports)))
 		return 0;
 	ax_early_key(w, addr, bpf_ntohs((u16)ports), bpf_ntohs(ports >> 16));
-	if (ax_stash_all(skb, lvl))
+	if (ax_stash_all(skb, lvl, 0))
 		ax_count(AX_LOST_EARLY);
 	return 0;
 }
@@ -607,6 +612,7 @@ static __always_inline void ax_packet(struct __sk_buff *skb, u32 dir)
 		w->wlen = 0;
 		w->now = 0;
 		w->why = 0;
+		w->fin = 0;
 		w->tcp_flags = flags;
 		if (!c && sk->state == AX_TCP_LISTEN) {
 			if (!dir)

@@ -184,13 +184,17 @@ struct ax_carry {
 	u8 line[4][AX_WINDOW];
 };
 
+/* A stretch of out-of-order data. */
 struct ax_run {
 	u32 seq;
-	u32 len;
+	u32 len;		/* 0: free */
+	u32 kept;		/* its bytes are kept, in pieces one behind the other; else it lies within a body */
 };
 
 struct ax_ooo {
 	struct ax_run run[AX_RUNS];
+	u32 fin;		/* the stream ends here, */
+	u32 fin_known;		/* if this is not 0 */
 };
 
 /* Bytes kept for later: out-of-order segments of a connection, first data on a listener. */
@@ -244,6 +248,7 @@ struct ax_work {
 	u32 drain_seq;		/* where in the kept data a drain stands */
 	u32 run_seq;		/* the run of kept data that is drained */
 	u32 run_len;
+	u32 run_kept;
 	u8 dir;			/* 0 ingress, 1 egress */
 	u8 resp;		/* 1: this direction carries responses */
 	u8 kind;		/* the connection's, to be written back if it is not `was` */
@@ -256,6 +261,7 @@ struct ax_work {
 	u16 memo_status;	/* see struct ax_conn */
 	u8 path_cut;		/* the path is longer than what is kept of it */
 	u8 why;			/* this packet ends the reading: enum ax_stat, or 0 */
+	u8 fin;			/* the stream has reached an end that came early */
 	u64 next_flow;		/* earliest time of the next background flow record on this CPU */
 	u64 next_error;
 	u64 memo_left;		/* see struct ax_conn */
@@ -277,13 +283,13 @@ struct ax_work {
 	u64 seg_class;
 	u32 tlen;
 	u32 rt;			/* 1 + the pattern set that is matched; 0: none */
+	u32 serial;		/* of the route table that the request was matched with */
 	u64 bits[AX_RT_WORDS];
 	struct ax_chunk_key ckey;
 	struct ax_chunk chunk;
 	struct ax_route tmpl;
 	u8 spare[AX_WINDOW];	/* so that a copy from the template or the path may overrun */
 	u8 win[2 * AX_WINDOW];
-	u32 serial;		/* of the route table that the request was matched with */
 };
 
 #endif

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.native import messages
 from tests.native.accidents import DAMAGED, HARMFUL, HARMLESS, RoughTalk
-from tests.native.machine import Machine
+from tests.native.machine import FIN, Machine
 from tests.native.messages import Request, Response
 from tests.native.scale import examples
 from tests.native.talk import CLIENT, SERVER, Expected, check_counts, check_flows
@@ -114,12 +114,18 @@ def test_what_cannot_be_undone_is_counted(
     window: int,
     seed: int,
 ) -> None:
-    """Where bytes are missing or damage cannot be undone, what is not counted is counted as lost."""
+    """Where bytes are missing or damage cannot be undone, what is not counted is counted as lost.
+
+    A client counts a response when it has come, taken or not: damage is a matter of servers here.
+    """
     machine.reset()
+    accidents = HARMFUL if role == SERVER else ("unseen", "wait-resend")
     with machine.sock() as sock:
         talk = RoughTalk(
-            Tcp(sock), role, exchanges, Random(seed), cut=cut, window=window, accidents=HARMFUL
+            Tcp(sock), role, exchanges, Random(seed), cut=cut, window=window, accidents=HARMLESS
         )
+        talk.run(1)
+        talk.accidents = accidents
         talk.run()
         talk.close()
         if not machine.losses:
@@ -181,6 +187,77 @@ def test_a_bad_request_behind_good_ones_is_counted_once_taken(machine: Machine) 
         tcp = Tcp(sock)
         tcp.arrive(0, b"GET /all HTTP/1.1\r\n\r\nnoise\r\n")
         tcp.leave(0, b"HTTP/1.1 204 No Content\r\n\r\n")
-        tcp.leave(27, b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        tcp.leave(27, b"HTTP/1.1 400 Bad Request\r\n\r\n", flags=FIN)
         assert machine.counted == 1
         assert machine.losses == {"LOST_BAD_REQUEST": 1, "LOST_ORPHAN": 1}
+
+
+_BODY = b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n" + b"b" * 1000
+_AFTER = b"HTTP/1.1 204 No Content\r\n\r\n"
+
+
+def asked(machine: Machine, times: int) -> Tcp:
+    """Make a client that has sent some requests."""
+    tcp = Tcp(machine.sock())
+    tcp.leave(0, b"GET /all HTTP/1.1\r\n\r\n" * times)
+    return tcp
+
+
+def test_early_data_may_lie_partly_within_a_body(machine: Machine) -> None:
+    """Of out-of-order packets those within a body are only measured, one that ends it is read."""
+    stream = _BODY + _AFTER
+    tcp = asked(machine, 2)
+    tcp.arrive(0, stream[:200])
+    for at, end in ((900, len(stream)), (600, 900), (400, 600), (200, 400)):
+        tcp.arrive(at, stream[at:end])
+    assert machine.counted == 2
+    assert machine.losses == {}
+    tcp.sock.close()
+
+
+def test_early_packets_may_overlap(machine: Machine) -> None:
+    """Out-of-order packets that were cut anew when they were sent again join without a seam."""
+    stream = b"".join(
+        b"HTTP/1.1 200 OK\r\nX: %d\r\nContent-Length: 0\r\n\r\n" % i for i in range(20)
+    )
+    tcp = asked(machine, 20)
+    for at, end in (
+        (300, 500),
+        (450, 600),
+        (300, 500),
+        (350, 450),
+        (590, 590 + 50),
+        (640, len(stream)),
+    ):
+        tcp.arrive(at, stream[at:end])
+    tcp.arrive(0, stream[:300])
+    assert machine.counted == 20
+    assert machine.losses == {}
+    tcp.sock.close()
+
+
+def test_the_end_of_a_stream_may_come_early(machine: Machine) -> None:
+    """A FIN that overtakes data ends a response that has no other end, when the data has come."""
+    stream = b"HTTP/1.1 200 OK\r\n\r\n" + b"b" * 1000
+    tcp = asked(machine, 1)
+    tcp.arrive(0, stream[:500])
+    tcp.arrive(len(stream), b"", flags=FIN)
+    assert machine.counted == 0
+    tcp.arrive(500, stream[500:])
+    ((_, cell),) = machine.series()
+    assert (cell["resp_body"], machine.losses) == (1000, {})
+    tcp.sock.close()
+
+
+def test_a_response_ends_when_its_last_gap_is_closed(machine: Machine) -> None:
+    """Data that comes early does not end a response early."""
+    machine.observe_all()
+    tcp = asked(machine, 1)
+    start = machine.now
+    machine.now += 1_000_000
+    tcp.arrive(500, _BODY[500:])
+    machine.now += 1_000_000
+    tcp.arrive(0, _BODY[:500])
+    (flow,) = machine.flows()
+    assert (flow["start"], flow["ttfb"], flow["duration"]) == (start, 2_000_000, 2_000_000)
+    tcp.sock.close()
