@@ -100,10 +100,9 @@ AX_GLOBAL int ax_segment(u32 lvl, u32 to)
 	depth = w->depth;
 	len = to - from;
 	tlen = w->tlen;
-	if (from >= AX_WINDOW || len > AX_PATH || tlen >= AX_PATH)
+	if (from >= AX_WINDOW || len > AX_PATH)
 		return -1;
 	from = AX_INDEX(from, AX_WINDOW);
-	tlen = AX_INDEX(tlen, AX_PATH);
 	if (w->rt && depth < AX_RT_DEPTH) {
 		struct ax_rt_key k = { .hash = w->seg_hash ^ w->seg_hash >> 32, .depth = depth, .set = w->rt - 1 };
 		struct ax_rt_bits *lit = bpf_map_lookup_elem(&ax_rt_seg, &k);
@@ -121,6 +120,12 @@ AX_GLOBAL int ax_segment(u32 lvl, u32 to)
 			w->bits[i] &= b;
 		}
 	}
+	if (tlen >= AX_PATH) {	/* the template has no room, but a pattern may match */
+		w->tlen = AX_PATH + 1;
+		w->depth = depth + 1;
+		return 0;
+	}
+	tlen = AX_INDEX(tlen, AX_PATH);
 	switch (ax_token_of(w->seg_class, len)) {
 	case AX_T_ID:
 		text = AX_W8('{', 'i', 'd', '}', 0, 0, 0, 0);
@@ -308,6 +313,8 @@ AX_GLOBAL u64 ax_route_of(u32 lvl)
 	}
 	ctl = ax_control();	/* again: a pointer kept over the walk is stack that eight frames do not have */
 	if (!ctl)
+		return AX_ROUTE_OTHER;
+	if (w->tlen > AX_PATH)
 		return AX_ROUTE_OTHER;
 	id = ax_sign_template(lvl, ctl->secret);
 	if (id <= AX_ROUTE_NONE)

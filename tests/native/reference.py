@@ -47,8 +47,11 @@ def template(path: bytes) -> bytes:
 
 
 def matches(pattern: Sequence[bytes | None], path: bytes, *, tail: bool) -> bool:
-    """Whether a pattern of literal segments and wildcards (None) fits a path; with `tail`, at least one more."""
+    """Whether a pattern of literal segments and wildcards (None) fits a path; with `tail`, at least one more.
+
+    A wildcard stands for a segment that is not empty.
+    """
     segments = path[1:].split(b"/")
     if len(segments) <= len(pattern) if tail else len(segments) != len(pattern):
         return False
-    return all(s != b"" if p is None else p == s for p, s in zip(pattern, segments, strict=False))
+    return all(p == s if p is not None else bool(s) for p, s in zip(pattern, segments, strict=False))
