@@ -416,7 +416,7 @@ AX_GLOBAL int ax_listener(struct __sk_buff *skb, u32 lvl)
 	if (!w)
 		return 0;
 	if (bpf_skb_load_bytes(skb, 0, head, sizeof(head)))
-		return 0;
+		goto lost;
 	if (head[0] >> 4 == 6) {
 		__builtin_memcpy(addr, head + 8, 16);
 		off = 40;
@@ -425,10 +425,13 @@ AX_GLOBAL int ax_listener(struct __sk_buff *skb, u32 lvl)
 		off = (head[0] & 15) * 4;
 	}
 	if (bpf_skb_load_bytes(skb, off, &ports, sizeof(ports)))
-		return 0;
+		goto lost;
 	ax_early_key(w, addr, bpf_ntohs((u16)ports), bpf_ntohs(ports >> 16));
 	if (ax_stash_all(skb, lvl, 0))
 		ax_count(AX_LOST_EARLY);
+	return 0;
+lost:
+	ax_count(AX_LOST_LOAD);
 	return 0;
 }
 

@@ -255,6 +255,17 @@ class Machine:
         """Whether no work area is held or overrun."""
         return bool(self.lib.nx_idle())
 
+    def fail_from(self, first: int, last: int = 2**63) -> None:
+        """Make the helpers that may fail do so from the `first` next call on, up to the `last`; 0: none."""
+        calls = self.calls
+        c_uint64.in_dll(self.lib, "nx_fail_from").value = calls + first if first else 0
+        c_uint64.in_dll(self.lib, "nx_fail_to").value = calls + last if first else 0
+
+    @property
+    def calls(self) -> int:
+        """How many calls of helpers there have been since the reset."""
+        return int(c_uint64.in_dll(self.lib, "nx_calls").value)
+
     def series(self) -> Iterator[tuple[np.void, np.void]]:
         """Yield each series that has counted something: its key and its cell (copies)."""
         cells = self.cells
@@ -316,6 +327,15 @@ class Sock:
         return Sock(
             self.machine, self.machine.lib.nx_sock_child(self.pointer, ctypes.byref(ends.raw)), ends
         )
+
+    def packet(
+        self, direction: int, seq: int, data: bytes, *, ends: Ends, now: int, flags: int = ACK
+    ) -> None:
+        """Let a hook see a packet with these addresses."""
+        self.machine.now = now
+        raw = ctypes.byref(ends.raw)
+        nx_packet = self.machine.lib.nx_packet
+        assert nx_packet(self.pointer, direction, seq, flags, data, len(data), raw) == 1
 
     def state(self, state: int) -> None:
         """Enter another TCP state, as the sockops hook is told."""

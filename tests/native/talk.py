@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import accumulate
 from random import Random
@@ -97,6 +98,24 @@ class Talk:
                 self._send(self.requests, ready)
             else:
                 self._send(self.responses, answer)
+
+    def begin_at_listener(
+        self, early: Callable[[int, bytes], None], share: float, pieces: int, *, again: bool
+    ) -> None:
+        """Have a share of the first requests meet the listener, before this connection exists."""
+        side = self.requests
+        most = min(side.limit(self.window), 60_000)
+        end = max(int(most * share), 1)
+        cuts = sorted({0, end, *(self.rnd.randint(0, end) for _ in range(pieces - 1))})
+        for a, b in zip(cuts, cuts[1:], strict=False):
+            self._tick()
+            self._note_request(a, b, self.tcp.sock.machine.now)
+            early(a, side.stream[a:b])
+            if again:
+                now = self.tcp.sock.machine.now
+                early(a, side.stream[a:b])
+                self.tcp.sock.machine.now = now
+        side.at = self.tcp.received = end
 
     def close(self) -> None:
         """End the responses' stream, and with it a response that has no other end."""

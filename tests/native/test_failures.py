@@ -1,0 +1,93 @@
+"""A helper of the kernel may fail at any call: nothing breaks, and what is not counted is counted as lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.native.machine import FIN, Ends, Machine, Sock, mapped
+from tests.native.tcp import Tcp
+from tests.native.test_listener import WAYS, early
+
+_ASK = b"GET /a/1 HTTP/1.1\r\nHost: h\r\n\r\n"
+_PUT = b"PUT /b HTTP/1.1\r\nContent-Length: 4\r\n\r\nbody"
+_OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+_MOST_CALLS = 4000
+
+
+def plain(machine: Machine, sock: Sock) -> int:
+    """One request after another, the second like the first; return how many."""
+    tcp = Tcp(sock)
+    for request in (_ASK, _ASK, _PUT, _ASK):
+        tcp.arrive(tcp.received, request)
+        tcp.leave(tcp.sent, _OK)
+    return 4
+
+
+def pipelined(machine: Machine, sock: Sock) -> int:
+    """Requests one behind the other, cut in the middle of lines."""
+    tcp = Tcp(sock)
+    stream = _ASK * 3 + _PUT + _ASK
+    for at in range(0, len(stream), 37):
+        tcp.arrive(at, stream[at : at + 37])
+    tcp.leave(0, _OK * 5)
+    return 5
+
+
+def disordered(machine: Machine, sock: Sock) -> int:
+    """Packets out of order, one of them damaged."""
+    tcp = Tcp(sock)
+    stream = _ASK * 3
+    tcp.arrive(0, stream[:20])
+    tcp.arrive(60, stream[60:])
+    tcp.arrive(20, b"x" * 40, fate="dropped")
+    tcp.arrive(20, stream[20:60])
+    tcp.leave(0, _OK * 3)
+    return 3
+
+
+def aborted(machine: Machine, sock: Sock) -> int:
+    """Two requests, of which one is answered before the connection is closed."""
+    tcp = Tcp(sock)
+    tcp.arrive(0, _ASK * 2)
+    tcp.leave(0, _OK)
+    tcp.leave(len(_OK), b"", flags=FIN)
+    sock.state(7)
+    return 2
+
+
+def deferred(machine: Machine, sock: Sock) -> int:
+    """A request that met the listener."""
+    early(machine, WAYS["v4"], 1000, _ASK, now=machine.now)
+    tcp = Tcp(sock)
+    tcp.received = len(_ASK)
+    tcp.leave(0, _OK)
+    return 1
+
+
+@pytest.mark.parametrize("scene", [plain, pipelined, disordered, aborted, deferred])
+@pytest.mark.parametrize("fails", ["once", "from then on"])
+def test_every_call_may_fail(
+    machine: Machine, scene: Callable[[Machine, Sock], int], fails: str
+) -> None:
+    """Whichever call of a helper fails, once or from then on, the books add up and the rest goes on."""
+    for call in range(1, _MOST_CALLS):
+        machine.reset(peers=2)
+        machine.observe_all()
+        machine.fail_from(call, call + 1 if fails == "once" else 2**63)
+        with machine.sock(WAYS["v4"]) as sock:
+            asked = scene(machine, sock)
+            reached = machine.calls >= call
+            machine.fail_from(0)
+        lost = sum(machine.losses.values())
+        assert machine.counted <= asked
+        assert machine.counted == asked or lost, f"call {call}"
+        assert machine.idle, f"call {call}"
+        other = Ends(mapped("10.0.0.1"), mapped("10.0.0.9"), 8080, 40001)
+        with machine.sock(other) as sock:
+            before = machine.counted
+            assert plain(machine, sock) == machine.counted - before
+        if not reached:
+            return
+    pytest.fail("the scene makes more calls than are tried")
