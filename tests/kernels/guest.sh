@@ -27,6 +27,13 @@ ln -s /proc/self/fd/1 /dev/stdout
 ln -s /proc/self/fd/2 /dev/stderr
 release=$(uname -r)
 mkdir -p "/lib/modules/$release" && mount --bind "$host$MODULES" "/lib/modules/$release"
+while read -r _ node device; do # what opening them loads the modules of, such as /dev/net/tun
+	numbers=${device#?}
+	mkdir -p "/dev/$(dirname "$node")"
+	mknod "/dev/$node" "${device%"$numbers"}" "${numbers%:*}" "${numbers#*:}"
+done <<-END
+	$(grep -v '^#' "/lib/modules/$release/modules.devname")
+END
 mkdir -p /run/lock
 umount -l "$host"
 

@@ -59,6 +59,8 @@ def do(job: Job, image: Image, chosen: table.Table, out: Path) -> Guest:
     space = chosen.userspaces.get(job.row.userspace)
     command = [space.python if space else sys.executable, "-m", "pytest", "-q"]
     command += ["-p", "no:cacheprovider"]
+    for unfit in chosen.unfit:
+        command += ["--deselect", unfit.test] if unfit.on(job.row.name) else []
     command += ["--timeout", str(TEST_TIMEOUT), f"--junitxml={out}/junit.xml", *paths]
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)

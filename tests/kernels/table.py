@@ -51,6 +51,19 @@ class Configuration:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Unfit:
+    """A test that does not run on some kernels; see kernels.toml for the fields."""
+
+    test: str
+    reason: str
+    kernels: Sequence[str] = ()
+
+    def on(self, kernel: str) -> bool:
+        """Whether it is left out there."""
+        return not self.kernels or kernel in self.kernels
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Userspace:
     """A user space of another architecture; see kernels.toml for the fields."""
 
@@ -69,6 +82,7 @@ class Table:
     configurations: list[Configuration]
     tests: Mapping[str, Sequence[str]]  # the paths of each group of tests
     userspaces: Mapping[str, Userspace]
+    unfit: Sequence[Unfit]
 
     def choose(self, names: Sequence[str]) -> list[Row]:
         """The rows with these names, in the table's order; all of them if there are no names."""
@@ -92,6 +106,7 @@ def read(path: Path = TABLE) -> Table:
                 for entry in given.get("configuration", base["configuration"])
             ],
             tests=base["tests"] | given.get("tests", {}),
+            unfit=[Unfit(**entry) for entry in base["unfit"]],
             userspaces={
                 name: Userspace(**entry)
                 for name, entry in (base["userspace"] | given.get("userspace", {})).items()

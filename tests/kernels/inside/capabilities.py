@@ -29,7 +29,11 @@ def exchange(*capabilities: str) -> subprocess.CompletedProcess[str]:
     who = [f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
     what = [sys.executable, "-m", "tests.kernels.exchange", "--everything", "--pins", str(PINS)]
     return subprocess.run(
-        ["setpriv", *who, *sets, *what], check=False, capture_output=True, text=True, cwd=REPOSITORY
+        ["prlimit", "--memlock=unlimited", "setpriv", *who, *sets, *what],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=REPOSITORY,
     )
 
 
