@@ -201,6 +201,8 @@ AX_GLOBAL int ax_recognise(struct __sk_buff *skb, u32 lvl)
 			ax_count(AX_CONN_OTHER);
 			return 0;
 		}
+		if (c->req.n && w->dir != c->role)
+			return 0;	/* a body that looks like a request: those come from the other side */
 	}
 	n = w->end;
 	if (n > 64)

@@ -7,13 +7,17 @@ import fcntl
 import socket
 import sys
 import termios
+from collections import Counter
+from pathlib import Path
 
 import pytest
 
 from tests.live.kit.books import Books, wait_for
+from tests.live.kit.nginx import Nginx, nginx
 from tests.live.kit.packet import SYN, Packet, fragments
 from tests.live.kit.relay import Chaos, Relay, forward
 from tests.live.kit.wire import OK, Listener, answer, get, head, post, receive, reset
+from tests.live.kit.world import World
 
 QUESTION = post("/a", b"q" * 400, "X-Fill: " + "f" * 300)
 REPLY = answer(200, b"r" * 400, "X-Fill: " + "f" * 300)
@@ -264,6 +268,49 @@ def test_large_bodies_on_a_bad_path(far: Listener, relay: Relay, books: Books) -
     books.expect(far.port, {"POST /up 201": 1, "GET /a 200": 1})
     for row in books.rows(far.port, "POST /up 201"):
         assert (row.req_body, row.resp_body) == (len(body), len(body))
+    books.accept("LOST_TENTATIVE")
+
+
+def ask_over(relay: Relay, world: World, site: Nginx) -> Counter[str]:
+    """Ask nginx thousands of times over the path; return what was asked."""
+    (site.www / "file").write_bytes(b"GET /fake HTTP/1.1\r\n\r\n" * 1000)
+    asked = {"/small": 3000, "/file": 300}
+    for path, count in asked.items():
+        url = f"http://{relay.address}:{site.port}{path}"
+        output = world.client.run("h2load", "--h1", "-n", str(count), "-c", "20", url)
+        assert f"{count} succeeded" in output
+    assert site.requests() == sum(asked.values())
+    return Counter({f"GET {path} 200": count for path, count in asked.items()})
+
+
+def test_requests_on_a_bad_path(world: World, relay: Relay, books: Books, tmp_path: Path) -> None:
+    """Thousands of requests with losses, doubles and delays are counted exactly."""
+    relay.rule = chaos = Chaos(9, loss=0.01, double=0.02, delay=0.05, damage=0)
+    with nginx(world, world.server, tmp_path / "nginx", kept=100) as site:
+        books.expect(site.port, ask_over(relay, world, site))
+        for row in books.rows(site.port, "GET /file 200"):
+            assert row.resp_body == 300 * 22_000
+    assert all(n for what, n in chaos.done.items() if what != "damaged"), chaos.done
+    books.accept("LOST_TENTATIVE")
+
+
+def test_requests_on_a_damaging_path(
+    world: World, relay: Relay, books: Books, tmp_path: Path
+) -> None:
+    """With damage as well the server's side is exact. The client's, where long responses arrive,
+    may lose its place until the next request, which is told.
+    """
+    relay.rule = chaos = Chaos(9, loss=0.01, double=0.02, delay=0.05, damage=0.01)
+    with nginx(world, world.server, tmp_path / "nginx", kept=100) as site:
+        asked = ask_over(relay, world, site)
+        assert books.tally(site.port, "server") == asked
+        client = books.tally(site.port, "client")
+        missing = (asked - client).total()
+        assert client.keys() <= {*asked, *(f"{line[:-3]}- no_response" for line in asked)}
+        assert missing <= asked.total() // 100
+        assert missing <= books.since("LOST_TENTATIVE")
+    assert all(chaos.done.values()), chaos.done
+    books.accept("LOST_TENTATIVE", "LOST_GAP", "LOST_PIPELINE", "LOST_ORPHAN", "LOST_REORDER")
 
 
 def test_peer_vanishes(far: Listener, relay: Relay, books: Books) -> None:
