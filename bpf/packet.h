@@ -47,7 +47,7 @@ AX_GLOBAL int ax_meet(struct __sk_buff *skb, u32 lvl)
 	struct bpf_tcp_sock *tp;
 	struct ax_conn *c;
 	u8 addr[16] __attribute__((aligned(8)));
-	u32 first, rcv_nxt, snd_nxt;
+	u32 first, rcv_nxt, snd_nxt, unacked;
 	u64 received, acked;
 
 	if (!w || !sk)
@@ -59,6 +59,8 @@ AX_GLOBAL int ax_meet(struct __sk_buff *skb, u32 lvl)
 	snd_nxt = AX_READ(tp->snd_nxt);
 	received = AX_READ(tp->bytes_received);
 	acked = AX_READ(tp->bytes_acked);
+	/* sent by us before this packet, and not known to have arrived */
+	unacked = (w->dir ? w->seq : snd_nxt) - AX_READ(tp->snd_una);
 	c = bpf_sk_storage_get(&ax_conns, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!c) {
 		ax_count(AX_LOST_MEMORY);
@@ -67,11 +69,13 @@ AX_GLOBAL int ax_meet(struct __sk_buff *skb, u32 lvl)
 	c->role = w->dir;
 	c->req.nxt = w->seq;
 	c->resp.nxt = w->dir ? rcv_nxt : snd_nxt;
-	if (w->tcp_flags & AX_TCP_SYN)
+	if (w->tcp_flags & AX_TCP_SYN) {
 		c->resp.flags = AX_D_ANY;
-	else if (!w->dir && !received)
+		unacked = 0;
+	} else if (!w->dir && !received) {
 		c->req.nxt = rcv_nxt;	/* the packet may come before its turn */
-	if (!received && acked <= 1)
+	}
+	if (!received && acked <= 1 && !unacked)
 		return 0;
 	c->kind = AX_KIND_SYNC;
 	c->flags = AX_C_LOOSE;
@@ -323,6 +327,18 @@ AX_GLOBAL int ax_decide(struct __sk_buff *skb)
 	return 0;
 }
 
+/* On a connection found in mid-stream: is this packet the rest of a response that began before the request we saw? */
+static __always_inline int ax_is_rest(struct __sk_buff *skb, u32 lvl, struct ax_work *w)
+{
+	u32 n = w->end;
+
+	if (!n || !w->loose || !w->resp || !(w->d.h.flags & AX_D_ANY) || w->d.r.carry)
+		return 0;
+	if (n > 7)
+		n = 7;
+	return ax_load(skb, lvl, 0, 0, n) || ((ax_word(w, 0) ^ AX_W_HTTP1) << (64 - 8 * n));
+}
+
 /* The long way. */
 AX_GLOBAL int ax_parse(struct __sk_buff *skb, u32 lvl)
 {
@@ -352,6 +368,8 @@ AX_GLOBAL int ax_parse(struct __sk_buff *skb, u32 lvl)
 	}
 	ax_count(AX_INFO_PARSED);
 	ax_load_state(c, w, seq);
+	if (ax_is_rest(skb, lvl, w))
+		return 0;
 	r = AX_O_READ;
 	if (seq != w->d.h.nxt && (len || (!w->dir && (w->tcp_flags & AX_TCP_FIN))))
 		r = ax_arrange(skb, lvl);

@@ -55,9 +55,11 @@ void nx_reset(const struct nx_options *options);
 int nx_packet(struct nx_sock *s, uint32_t dir, uint32_t seq, uint32_t flags, const uint8_t *payload, uint32_t len,
 	      const struct nx_ends *ends);
 int nx_feed(struct nx_sock *s, uint64_t now, uint32_t dir, uint32_t seq, uint32_t flags, const uint8_t *payload,
-	    uint32_t len, uint32_t rcv_nxt, uint32_t snd_nxt, uint64_t received, uint64_t acked);
+	    uint32_t len, uint32_t rcv_nxt, uint32_t snd_nxt, uint32_t snd_una, uint64_t received, uint64_t acked);
 int nx_raw(struct nx_sock *s, uint32_t dir, const uint8_t *bytes, uint32_t len, uint32_t linear);
 int nx_state(struct nx_sock *s, uint32_t state);
+void nx_set_state(struct nx_sock *s, uint32_t state);
+int nx_timeout(struct nx_sock *s, uint32_t last);
 int nx_release(struct nx_sock *s);
 int nx_own(struct nx_sock *s, uint32_t how);
 int nx_idle(void);

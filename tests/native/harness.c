@@ -44,6 +44,7 @@ static void configure(const struct ax_config *to)
 	uintptr_t page = sysconf(_SC_PAGESIZE), at = (uintptr_t)&ax_config;
 	uintptr_t from = at & -page, end = (at + sizeof(ax_config) + page - 1) & -page;
 
+	AX_OPAQUE(at);	/* a compiler that knew it for a constant would leave the writing out */
 	if (mprotect((void *)from, end - from, PROT_READ | PROT_WRITE))
 		abort();
 	memcpy((void *)at, to, sizeof(*to));
@@ -147,11 +148,12 @@ int nx_packet(struct nx_sock *s, uint32_t dir, uint32_t seq, uint32_t flags, con
 
 /* The same in one call with the clock and with what TCP says of itself while the hook runs. */
 int nx_feed(struct nx_sock *s, uint64_t now, uint32_t dir, uint32_t seq, uint32_t flags, const uint8_t *payload,
-	    uint32_t len, uint32_t rcv_nxt, uint32_t snd_nxt, uint64_t received, uint64_t acked)
+	    uint32_t len, uint32_t rcv_nxt, uint32_t snd_nxt, uint32_t snd_una, uint64_t received, uint64_t acked)
 {
 	nx_clock = now;
 	s->tp.rcv_nxt = rcv_nxt;
 	s->tp.snd_nxt = snd_nxt;
+	s->tp.snd_una = snd_una;
 	s->tp.bytes_received = received;
 	s->tp.bytes_acked = acked;
 	return nx_packet(s, dir, seq, flags, payload, len, 0);
@@ -180,6 +182,20 @@ int nx_state(struct nx_sock *s, uint32_t state)
 	ops.args[0] = s->sk.state;
 	ops.args[1] = state;
 	s->sk.state = state;
+	return ax_sockops(&ops);
+}
+
+void nx_set_state(struct nx_sock *s, uint32_t state)
+{
+	s->sk.state = state;
+}
+
+/* A retransmission timer has run out; `last`: nothing is sent any more. */
+int nx_timeout(struct nx_sock *s, uint32_t last)
+{
+	struct bpf_sock_ops ops = { .op = BPF_SOCK_OPS_RTO_CB, .sk = &s->sk };
+
+	ops.args[2] = last;
 	return ax_sockops(&ops);
 }
 

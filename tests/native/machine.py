@@ -131,7 +131,7 @@ class Machine:
                     c_uint32,
                     c_uint32,
                     c_char_p,
-                    *(c_uint32,) * 3,
+                    *(c_uint32,) * 4,
                     c_uint64,
                     c_uint64,
                 ),
@@ -139,6 +139,8 @@ class Machine:
             ("nx_packet", c_int, (sock, *(c_uint32,) * 3, c_char_p, c_uint32, POINTER(_Ends))),
             ("nx_raw", c_int, (sock, c_uint32, c_char_p, c_uint32, c_uint32)),
             ("nx_state", c_int, (sock, c_uint32)),
+            ("nx_set_state", None, (sock, c_uint32)),
+            ("nx_timeout", c_int, (sock, c_uint32)),
             ("nx_release", c_int, (sock,)),
             ("nx_own", c_int, (sock, c_uint32)),
             ("nx_idle", c_int, ()),
@@ -340,6 +342,14 @@ class Sock:
     def state(self, state: int) -> None:
         """Enter another TCP state, as the sockops hook is told."""
         assert self.machine.lib.nx_state(self.pointer, state) == 1
+
+    def set_state(self, state: int) -> None:
+        """Enter another TCP state unseen by the sockops hook."""
+        self.machine.lib.nx_set_state(self.pointer, state)
+
+    def timeout(self, *, last: bool = True) -> None:
+        """Let a retransmission timer run out."""
+        assert self.machine.lib.nx_timeout(self.pointer, last) == 1
 
     def release(self) -> None:
         """Close the last descriptor."""

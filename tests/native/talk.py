@@ -6,11 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import accumulate
 from random import Random
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
-from tests.native.machine import EGRESS, FIN, INGRESS, Machine
+from tests.native.machine import FIN, Machine
 from tests.native.messages import Message, Request, Response
 from tests.native.tcp import Tcp
 
@@ -33,13 +33,6 @@ class Expected:
     ttfb: int | None = 0
     duration: int | None = None
     text: bool = False
-
-
-class Sender(Protocol):
-    """Brings bytes [start, end) of a stream through the hooks, in whatever packets."""
-
-    def __call__(self, start: int, end: int, *, fin: bool = False) -> None:
-        """Send them; with `fin`, end the stream behind them."""
 
 
 class Side:
@@ -85,12 +78,16 @@ class Talk:
         self.expected = [Expected(r) for r, _ in exchanges]
         self.finished = 0
 
-    def run(self, until: int | None = None) -> None:
-        """Send everything, or the first so many exchanges."""
+    def run(self, until: int | None = None, packets: int | None = None) -> None:
+        """Send everything, or the first so many exchanges, or so many packets."""
         last = len(self.exchanges) if until is None else until
+        sent = 0
         while self.requests.at < self.requests.limit(
             last
         ) or self.responses.at < self.responses.limit(last):
+            if sent == packets:
+                return
+            sent += 1
             ahead = min(last, self.finished + self.window)
             ready = self.requests.limit(ahead) - self.requests.at
             answer = self.responses.limit(min(last, self._asked())) - self.responses.at
@@ -119,10 +116,38 @@ class Talk:
 
     def close(self) -> None:
         """End the responses' stream, and with it a response that has no other end."""
-        self._tick()
-        self._deliver(self.responses, self.responses.at, self.responses.at, fin=True)
+        self.fin()
         if self.exchanges[-1][1].until_close and self.finished < len(self.expected):
             self._finish()
+
+    def fin(self) -> None:
+        """Send the end of the responses' stream."""
+        self._deliver(self.responses, self.responses.at, self.responses.at, fin=True)
+
+    def ask(self) -> None:
+        """Send the next request, and nothing else."""
+        while self.requests.at < self.requests.limit(self.finished + 1):
+            self._send(self.requests, self.requests.limit(self.finished + 1) - self.requests.at)
+
+    def break_off(self, error: str) -> None:
+        """Say that the connection has ended here, and how: what was asked has no (whole) answer."""
+        asked = sum(mark <= self.requests.at for mark in self.requests.bodies)
+        begun = self.finished < asked and self.responses.bodies[self.finished] <= self.responses.at
+        now = self.tcp.sock.machine.now
+        del self.expected[asked:]
+        for i in range(self.finished, asked):
+            expected, response = self.expected[i], self.exchanges[i][1]
+            assert expected.start is not None
+            expected.duration = now - expected.start
+            self._say_request(i)
+            if i == self.finished and begun:
+                whole = response.until_close and error == "NO_RESPONSE"
+                expected.status, expected.error = response.status, "NONE" if whole else "INCOMPLETE"
+                sent = self.responses.at - self.responses.heads[i] + len(response.lead)
+                expected.resp_body = response.body_in(sent)
+                expected.resp_wire = sent - len(response.lead) if whole else None
+            else:
+                expected.error, expected.ttfb = error, 0
 
     def _asked(self) -> int:
         """How many requests may be answered by now."""
@@ -191,21 +216,20 @@ class Talk:
         """The oldest response is complete."""
         i = self.finished
         self.finished += 1
-        request, response = self.exchanges[i]
+        response = self.exchanges[i][1]
         expected = self.expected[i]
         assert expected.start is not None
         expected.duration = self.tcp.sock.machine.now - expected.start
         expected.status = response.status
         expected.resp_body, expected.resp_wire = response.body, response.wire
-        sent = self.requests.at - (self.requests.heads[i] - len(request.lead))
-        whole = sent >= len(request.raw)
+        self._say_request(i)
+
+    def _say_request(self, i: int) -> None:
+        """Note how much of a request has been sent by now."""
+        request, expected = self.exchanges[i][0], self.expected[i]
+        sent = self.requests.at - self.requests.heads[i] + len(request.lead)
         expected.req_body = request.body_in(sent)
-        expected.req_wire = request.wire if whole else None
-
-
-def direction_of(role: int, *, response: bool) -> int:
-    """Return the hook that sees a request, or a response, of a socket in a role."""
-    return INGRESS if response == (role == CLIENT) else EGRESS
+        expected.req_wire = request.wire if sent >= len(request.raw) else None
 
 
 def check_flows(machine: Machine, role: int, expected: list[Expected]) -> None:

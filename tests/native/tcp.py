@@ -20,6 +20,7 @@ class Tcp:
         self.sock = sock
         self.in_at, self.out_at = in_at, out_at
         self.before = before
+        self.attached = True  # whether the hooks are there yet
         self.received = 0  # offset of rcv_nxt
         self.sent = 0  # offset of snd_nxt
         self.acked = 0
@@ -59,6 +60,8 @@ class Tcp:
         self.sent = max(self.sent, at + len(data) + (flags & 1))
 
     def _hook(self, direction: int, seq: int, data: bytes, flags: int) -> None:
+        if not self.attached:
+            return
         machine = self.sock.machine
         passed = machine.lib.nx_feed(
             self.sock.pointer,
@@ -70,6 +73,7 @@ class Tcp:
             len(data),
             self.in_at + self.received & _MASK,
             self.out_at + self.sent & _MASK,
+            self.out_at + self.acked & _MASK,
             self.before[0] + self.received,
             self.before[1] + self.acked,
         )

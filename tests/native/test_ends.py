@@ -1,0 +1,142 @@
+"""The end of a connection, wherever it comes: what was asked and is not answered is counted with the reason."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.native import messages
+from tests.native.machine import CLOSE, FIN, RST, Machine
+from tests.native.messages import Request, Response
+from tests.native.scale import examples
+from tests.native.talk import CLIENT, SERVER, Talk, check_counts, check_flows
+from tests.native.tcp import Tcp
+
+_ASK = b"GET /all HTTP/1.1\r\n\r\n"
+
+
+@examples(300)
+@given(
+    exchanges=messages.conversations(5),
+    role=st.sampled_from([SERVER, CLIENT]),
+    cut=st.sampled_from(["message", "random", "mixed"]),
+    window=st.sampled_from([1, 3, 32]),
+    packets=st.integers(1, 40),
+    end=st.sampled_from(["fin", "reset", "own", "timeout", "release"]),
+    again=st.booleans(),
+    seed=st.integers(0, 2**32),
+)
+def test_a_conversation_may_end_anywhere(
+    machine: Machine,
+    exchanges: list[tuple[Request, Response]],
+    role: int,
+    cut: str,
+    window: int,
+    packets: int,
+    end: str,
+    again: bool,
+    seed: int,
+) -> None:
+    """Requests without a whole answer are counted once, with how the connection ended, the rest as ever."""
+    machine.reset()
+    machine.observe_all()
+    with machine.sock() as sock:
+        tcp = Tcp(sock)
+        talk = Talk(tcp, role, exchanges, Random(seed), cut=cut, window=window)
+        talk.run(packets=packets)
+        upgraded = sock.kind == "UPGRADED"
+        machine.now += 1000
+        if end == "fin":
+            talk.break_off("NO_RESPONSE")
+            talk.fin()
+        elif end == "reset":
+            tcp.arrive(tcp.received, b"", flags=RST)
+            talk.break_off("RESET")
+        elif end == "timeout":
+            sock.timeout(last=False)
+            sock.timeout()
+            talk.break_off("TIMEOUT")
+        else:
+            talk.break_off("RESET" if end == "own" else "TIMEOUT")
+        if end == "release":
+            sock.set_state(CLOSE)
+        else:
+            sock.state(CLOSE)
+        for _ in range(1 + again):
+            sock.release()
+        assert machine.losses == {}
+        check_counts(machine, role, talk.expected)
+        check_flows(machine, role, talk.expected)
+        assert sock.kind in ({"UPGRADED"} if upgraded else {"CLOSED", "HTTP", "NEW"})
+
+
+def test_a_client_may_close_its_side_first(machine: Machine) -> None:
+    """The end of the requests is not the end of the responses."""
+    with machine.sock() as sock:
+        tcp = Tcp(sock)
+        tcp.arrive(0, _ASK, flags=FIN)
+        tcp.leave(0, b"HTTP/1.1 200 OK\r\n\r\nbody")
+        tcp.leave(23, b"", flags=FIN)
+        ((key, cell),) = machine.series()
+        assert (key["status"], key["error"], cell["resp_body"]) == (200, 0, 4)
+
+
+@pytest.mark.parametrize("outstanding", [1, 2, 32])
+def test_every_outstanding_request_is_settled(machine: Machine, outstanding: int) -> None:
+    """All of up to 32 requests that a connection dies with are counted."""
+    with machine.sock() as sock:
+        Tcp(sock).arrive(0, _ASK * outstanding)
+        sock.state(CLOSE)
+    ((key, cell),) = machine.series()
+    assert machine.btf.enum("ax_error")["AX_ERROR_RESET"] == key["error"]
+    assert cell["hist"].sum() == outstanding
+    assert machine.losses == {}
+
+
+def test_more_than_32_requests_are_counted_as_lost(machine: Machine) -> None:
+    """Requests beyond the queue are not paired: they are counted as lost, those behind them again."""
+    with machine.sock() as sock:
+        tcp = Tcp(sock)
+        tcp.arrive(0, _ASK * 40)
+        assert machine.losses == {"LOST_PIPELINE": 8}
+        tcp.leave(0, b"HTTP/1.1 204 No Content\r\n\r\n" * 40)
+        assert machine.counted == 32
+        tcp.arrive(len(_ASK) * 40, _ASK)
+        tcp.leave(27 * 40, b"HTTP/1.1 204 No Content\r\n\r\n")
+        assert machine.counted == 33
+    assert machine.losses == {"LOST_PIPELINE": 8}
+
+
+@pytest.mark.parametrize(
+    ("first", "kind", "counted"),
+    [
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", "TLS", "CONN_TLS"),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "HTTP2", "CONN_HTTP2"),
+        (b"\x00\x03\x00\x00user\x00postgres\x00\x00", "OPAQUE", "CONN_OTHER"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", "OPAQUE", "CONN_OTHER"),
+        (b"*1\r\n$4\r\nPING\r\n", "OPAQUE", "CONN_OTHER"),
+    ],
+)
+@pytest.mark.parametrize("role", [SERVER, CLIENT])
+def test_what_is_no_http_is_left(
+    machine: Machine, first: bytes, kind: str, counted: str, role: int
+) -> None:
+    """Other protocols are recognised, counted once by kind, and never looked at again."""
+    with machine.sock() as sock:
+        tcp = Tcp(sock)
+        one, other = (tcp.arrive, tcp.leave) if role == SERVER else (tcp.leave, tcp.arrive)
+        one(0, first)
+        other(0, b"\x00 answer\n")
+        one(len(first), b"\x00 question\n")
+        assert sock.kind == kind
+        parsed = machine.stats.get("INFO_PARSED")
+        for i in range(5):
+            one(len(first) + 11 + len(_ASK) * i, _ASK)
+            other(9 + 27 * i, b"HTTP/1.1 204 No Content\r\n\r\n")
+        assert machine.counted == 0
+        assert machine.losses == {}
+        assert machine.stats.get("INFO_PARSED") == parsed
+        assert machine.stats.get(counted) == 1
