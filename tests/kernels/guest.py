@@ -24,8 +24,6 @@ from tests.kernels.image import Image
 
 GUEST_SCRIPT = Path(__file__).with_name("guest.sh")
 VIRTIOFSD = (Path("/usr/libexec/virtiofsd"), Path("/usr/lib/qemu/virtiofsd"))
-BOOT_SECONDS = 90.0
-BOOT_TRIES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +38,8 @@ class Setup:
     memory: int = 1024  # MiB
     cpus: int = 2
     accelerator: str = "tcg"
+    boots: int = 4  # tries
+    boot_seconds: float = 90.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +63,7 @@ def run(
     environment: Mapping[str, str],
     timeout: float,
     output: Callable[[bytes], object],
+    quiet: bool = False,
 ) -> Result:
     """Runs `command` in a guest, in the caller's working directory, as root.
 
@@ -72,16 +73,17 @@ def run(
     """
     if os.geteuid() != 0:
         raise KernelsError("virtiofsd needs root to hand the file system to a guest: use sudo")
-    for boot in range(1, BOOT_TRIES + 1):
+    for boot in range(1, setup.boots + 1):
         with tempfile.TemporaryDirectory(prefix="axon-guest-") as directory:
             attempt = _Attempt(image, setup, Path(directory))
             try:
                 status, seconds = attempt.run(command, environment, timeout, output)
             except _NotBootedError as panic:
-                print(f"{image.release}: boot {boot} failed: {panic}", file=sys.stderr)
+                if not quiet:
+                    print(f"{image.release}: boot {boot} failed: {panic}", file=sys.stderr)
                 continue
             return Result(status, seconds, boot)
-    raise GuestError(f"{image.release} did not boot in {BOOT_TRIES} tries")
+    raise GuestError(f"{image.release} did not boot in {setup.boots} tries")
 
 
 def _virtiofsd(socket: Path, root: Path) -> list[str]:
@@ -216,7 +218,7 @@ class _Attempt:
 
         reader = threading.Thread(target=copy, daemon=True)
         reader.start()
-        self._await(qemu, "started", BOOT_SECONDS, _NotBootedError)
+        self._await(qemu, "started", self._setup.boot_seconds, _NotBootedError)
         began = time.monotonic()
         self._await(qemu, "status", timeout, GuestError)
         seconds = time.monotonic() - began

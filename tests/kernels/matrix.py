@@ -5,10 +5,10 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tests.kernels import fetch, page, results, run, table
+from tests.kernels import accelerator, fetch, page, results, run, table
 from tests.kernels.errors import GuestError, KernelsError
 from tests.kernels.guest import Setup
 from tests.kernels.guest import run as run_guest
@@ -70,7 +70,7 @@ def do(job: Job, image: Image, chosen: table.Table, out: Path) -> Guest:
             run_guest(
                 image,
                 command,
-                setup=job.setup,
+                setup=replace(job.setup, accelerator=accelerator.choose(image)),
                 environment=run.environment(job.row, chosen, [f"AXON_KERNELS_OUT={out}"]),
                 timeout=TIMEOUT,
                 output=log.write,

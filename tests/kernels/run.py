@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.kernels import fetch, guest, table
+from tests.kernels import accelerator, fetch, guest, table
 from tests.kernels.errors import GuestError, KernelsError
 from tests.kernels.table import Row, Table
 
@@ -83,6 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 covered=[REPOSITORY] if row.userspace else [],
                 memory=line.memory,
                 cpus=line.cpus,
+                accelerator=accelerator.choose(image),
             )
             result = guest.run(
                 image,
