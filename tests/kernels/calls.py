@@ -63,9 +63,8 @@ def linked() -> Iterator[dict[str, list[str]]]:
 class Graph:
     """The calls of a program that libbpf has linked (whether or not the kernel took it)."""
 
-    def __init__(self, handle: int, functions: Sequence[str]) -> None:
-        """`handle` is libbpf's of the program, `functions` what `linked` collected for it."""
-        code = _code(handle)
+    def __init__(self, code: bytes, functions: Sequence[str]) -> None:
+        """`code` is the whole program's, `functions` what `linked` collected for it."""
         self.insns = len(code) // _INSN
         self._calls = list(_calls(code))
         self._starts = sorted({0, *(target for _, target in self._calls)})
@@ -103,7 +102,8 @@ class Graph:
         return chain, stack, frames
 
 
-def _code(handle: int) -> bytes:
+def code_of(handle: int) -> bytes:
+    """The instructions of a program (libbpf's handle), its functions included."""
     insns, count = lib().bpf_program__insns, lib().bpf_program__insn_cnt
     insns.restype, count.restype = ctypes.c_void_p, ctypes.c_size_t
     start = insns(ctypes.c_void_p(handle))

@@ -76,7 +76,7 @@ def verify(path: Path) -> list[Verdict]:
             for name, program in obj.programs.items():
                 text = logs[name].value.decode(errors="replace")
                 if text:
-                    graph = calls.Graph(program.handle, functions[name])
+                    graph = calls.Graph(calls.code_of(program.handle), functions[name])
                     verdicts[name] = _verdict(name, text, graph, refused=name == failed)
             if failed is None:
                 return list(verdicts.values())
