@@ -34,7 +34,7 @@ static __always_inline void ax_look_at_oldest(struct sock *sk, struct ax_conn *c
 	struct ax_pipe *p;
 	struct ax_queued *e;
 
-	if (c->q0_no == (u16)n) {
+	if (c->q0_no == n) {
 		a->since = c->t0;
 		a->method = c->q0.method;
 		return;

@@ -137,4 +137,22 @@ static __always_inline void ax_released(struct bpf_sock *sk)
 	w->owner = 0;
 }
 
+/* A socket may be connected again after its connection has died (connect(2), AF_UNSPEC): it begins anew. */
+static __always_inline void ax_reborn(struct bpf_sock_ops *ops)
+{
+	struct bpf_sock *sk = ops->sk;
+	struct ax_conn *c;
+
+	if (!sk)
+		return;
+	c = bpf_sk_storage_get(&ax_conns, sk, 0, 0);
+	if (!c || c->kind != AX_KIND_CLOSED)
+		return;
+	bpf_sk_storage_delete(&ax_conns, sk);
+	bpf_sk_storage_delete(&ax_cold, sk);
+	bpf_sk_storage_delete(&ax_pipe, sk);
+	bpf_sk_storage_delete(&ax_carry, sk);
+	bpf_sk_storage_delete(&ax_ooo, sk);
+}
+
 #endif

@@ -29,7 +29,7 @@ static __always_inline struct ax_q *ax_number(struct bpf_sock *sk, struct ax_con
 
 	if (c->req.n == k)
 		return 0;
-	if (c->q0_no == (u16)k) {
+	if (c->q0_no == k) {
 		*t0 = c->t0;
 		return &c->q0;
 	}
@@ -136,7 +136,7 @@ AX_GLOBAL int ax_request_done(struct __sk_buff *skb, u32 lvl)
 		return -1;
 	n = w->d.h.n - 1;
 	q = &c->q0;
-	if (c->q0_no != (u16)n) {
+	if (c->q0_no != n) {
 		p = bpf_sk_storage_get(&ax_pipe, sk, 0, 0);
 		if (!p || p->q[n & (AX_QUEUE - 1)].no != n)
 			return 0;
@@ -171,6 +171,12 @@ AX_GLOBAL int ax_response_done(struct __sk_buff *skb, u32 lvl, u32 error)
 		return 0;
 	}
 	if (c->req.n == c->resp.n) {
+		if (c->req.phase == AX_PH_FIELDS || c->reqr.carry) {
+			/* an answer before its request's head was complete: the two cannot be paired any more */
+			w->lose = AX_LOST_ORPHAN;
+			w->kind = AX_KIND_SYNC;
+			return 0;
+		}
 		ax_count(AX_LOST_ORPHAN);
 		return 0;
 	}
@@ -280,6 +286,8 @@ AX_GLOBAL int ax_head_end(struct __sk_buff *skb, u32 lvl)
 	if (status == 101 || (asked == AX_METHOD_CONNECT && status < 300)) {
 		w->d.r.left = 0;
 		ax_response_done(skb, lvl, 0);
+		if (w->kind == AX_KIND_SYNC)
+			ax_count(w->lose);
 		ax_count(AX_CONN_UPGRADED);
 		w->kind = AX_KIND_UPGRADED;
 		return AX_S_DONE;

@@ -147,10 +147,13 @@ AX_GLOBAL int ax_target(u32 lvl, u32 target, u32 end)
 	if (!w || target >= AX_WINDOW || end > AX_WINDOW || target >= end)
 		return AX_T_NONE;
 	target = AX_INDEX(target, AX_WINDOW);
+	/* only what is known to be a path is kept: another form may hold a query or a user's name and password */
 	w->path_from = target;
-	w->path_len = end - target;
-	if (w->win[target] == '/')
+	w->path_len = w->win[target] == '*' && end - target == 1;
+	if (w->win[target] == '/') {
+		w->path_len = end - target;
 		return AX_T_PATH;
+	}
 	scheme = ax_word(w, target) | AX_LOWER;
 	if (end - target < 8 || ((scheme & AX_LOW(7)) != AX_W_HTTP && scheme != AX_W_HTTPS))
 		return AX_T_NONE;
@@ -479,6 +482,12 @@ AX_GLOBAL int ax_chunk_size(u32 lvl, u32 from, u32 to)
 	}
 	if (at == from || n >> 60)
 		return AX_L_BAD;
+	if (at < to && at == from + 16) {	/* the loop has not seen what stands behind the last digit */
+		u8 c = w->win[AX_INDEX(at, AX_WINDOW)];
+
+		if (c != ';' && c != ' ' && c != '\t')
+			return AX_L_BAD;
+	}
 	w->d.r.left = n;
 	return AX_L_OK;
 }

@@ -221,6 +221,10 @@ AX_GLOBAL int ax_recognise(struct __sk_buff *skb, u32 lvl)
 	if (c->kind == AX_KIND_SYNC) {
 		if (n < 16)
 			return 0;
+		if ((ax_word(w, 0) & AX_LOW(7)) == AX_W_HTTP1) {
+			c->turns--;	/* an answer: it is HTTP, only its requests are not known by name */
+			return 0;
+		}
 		m = ax_method_of(lvl, 0);
 		if (m < 0 || (m & 0xff) == AX_METHOD_OTHER)
 			return 0;
@@ -234,6 +238,9 @@ AX_GLOBAL int ax_recognise(struct __sk_buff *skb, u32 lvl)
 		c->resp.flags = AX_D_ANY;
 		c->resp.memo_len = 0;
 		c->respr.carry = 0;
+		c->respr.method = 0;
+		c->respr.since = 0;
+		c->reqr.since = 0;
 		c->resp.n = c->req.n;
 		c->kind = AX_KIND_NEW;
 	} else {
@@ -244,6 +251,14 @@ AX_GLOBAL int ax_recognise(struct __sk_buff *skb, u32 lvl)
 		return 0;
 	}
 	return 1;
+}
+
+/* How many requests are lost with a connection that is `kind` from now on: what was outstanding, or the one. */
+static __always_inline u32 ax_lost_with(const struct ax_conn *c, u32 kind)
+{
+	u32 waiting = c->req.n - c->resp.n;
+
+	return kind == AX_KIND_BROKEN && waiting ? waiting : 1;
 }
 
 /* The stream cannot be followed any further from here: wait for the next request. */
@@ -288,6 +303,7 @@ static __always_inline void ax_load_state(struct ax_conn *c, struct ax_work *w, 
 	w->resp = w->dir ^ c->role;
 	w->kind = w->was = c->kind;
 	w->loose = !!(c->flags & AX_C_LOOSE);
+	w->lose = AX_LOST_GAP;
 	w->status = c->status;
 	w->memo_left = c->memo_left;
 	w->memo_status = c->memo_status;
@@ -317,7 +333,7 @@ AX_GLOBAL int ax_decide(struct __sk_buff *skb)
 		if (ahead < 0)
 			return 0;
 		if (c->doubt_kind != AX_KIND_SYNC) {
-			ax_count(c->doubt);
+			ax_count_n(c->doubt, ax_lost_with(c, c->doubt_kind));
 			c->kind = c->doubt_kind;
 		} else if (ahead) {
 			ax_lose(c, c->doubt);
@@ -409,7 +425,7 @@ AX_GLOBAL int ax_parse(struct __sk_buff *skb, u32 lvl)
 		}
 	}
 	if (w->why && w->dir) {
-		ax_count(w->why);
+		ax_count_n(w->why, ax_lost_with(c, w->kind));
 	} else if (w->why) {
 		c->doubt = w->why;
 		c->doubt_kind = w->kind;
@@ -420,7 +436,7 @@ AX_GLOBAL int ax_parse(struct __sk_buff *skb, u32 lvl)
 	if (w->kind == w->was)	/* the other direction may have changed it meanwhile */
 		return 0;
 	if (w->kind == AX_KIND_SYNC && w->was == AX_KIND_HTTP)
-		ax_lose(c, AX_LOST_GAP);
+		ax_lose(c, w->lose);
 	else
 		c->kind = w->kind;
 	return 0;
@@ -499,7 +515,7 @@ static __always_inline int ax_answered(struct __sk_buff *skb, u32 lvl, struct ax
 	u32 head = c->resp.memo_len, n = c->resp.n;
 	u64 rest = len - head;
 
-	if (c->req.n == n || c->q0_no != (u16)n || c->respr.carry || rest > c->memo_left ||
+	if (c->req.n == n || c->q0_no != n || c->respr.carry || rest > c->memo_left ||
 	    !(c->q0.flags & AX_Q_DONE) || c->q0.method == AX_METHOD_HEAD || c->q0.method == AX_METHOD_CONNECT)
 		return 0;
 	if (!ax_same(skb, w, head, ctl->secret, c->resp_memo))

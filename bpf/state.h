@@ -117,14 +117,13 @@ struct ax_conn {
 	struct ax_hot resp;
 	u64 t0;			/* first byte of the request in q0 */
 	u32 snap_seq;
-	u16 q0_no;		/* low half of the number of the request in q0 */
-	u16 status;		/* of the response that is under way */
+	u32 q0_no;		/* number of the request in q0 */
 	u64 memo_left;		/* Content-Length of the response that the memo stands for */
 	u16 memo_status;	/* its status */
+	u16 status;		/* of the response that is under way */
 	u8 seen[2];		/* enum ax_seen; arriving, leaving */
 	u8 doubt;		/* what has arrived ends the reading, for this enum ax_stat, once TCP has taken it; or 0 */
 	u8 doubt_kind;		/* and the connection is this then */
-	u8 pad[2];
 
 	u8 kind;		/* enum ax_kind */
 	u8 role;
@@ -261,6 +260,7 @@ struct ax_work {
 	u16 memo_status;	/* see struct ax_conn */
 	u8 path_cut;		/* the path is longer than what is kept of it */
 	u8 why;			/* this packet ends the reading: enum ax_stat, or 0 */
+	u8 lose;		/* why the stream cannot be followed, if `kind` becomes AX_KIND_SYNC */
 	u8 fin;			/* the stream has reached an end that came early */
 	u64 next_flow;		/* earliest time of the next background flow record on this CPU */
 	u64 next_error;

@@ -16,6 +16,8 @@ pytest.register_assert_rewrite("tests.native.talk")
 settings.register_profile(
     "native",
     deadline=None,
+    # the suite by itself tries the same examples every time; a longer search draws new ones
+    derandomize=SCALE == 1,
     print_blob=True,
     report_multiple_bugs=False,
     phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],

@@ -235,7 +235,6 @@ def requests(draw: st.DrawFn, *, connect: bool = False) -> Request:
             b"",
             b"",
         )
-        path = target
     elif name == "OPTIONS" and draw(st.booleans()):
         target, path, route = b"*", b"*", b""
     else:

@@ -54,4 +54,6 @@ def matches(pattern: Sequence[bytes | None], path: bytes, *, tail: bool) -> bool
     segments = path[1:].split(b"/")
     if len(segments) <= len(pattern) if tail else len(segments) != len(pattern):
         return False
-    return all(p == s if p is not None else bool(s) for p, s in zip(pattern, segments, strict=False))
+    return all(
+        p == s if p is not None else bool(s) for p, s in zip(pattern, segments, strict=False)
+    )

@@ -140,3 +140,57 @@ def test_what_is_no_http_is_left(
         assert machine.losses == {}
         assert machine.stats.get("INFO_PARSED") == parsed
         assert machine.stats.get(counted) == 1
+
+
+def test_an_answer_before_its_request_was_complete_does_not_shift_the_rest(
+    machine: Machine,
+) -> None:
+    """A server that answers half a head: that one is lost, the next may be missed, those behind are paired rightly."""
+    with machine.sock() as sock:
+        tcp = Tcp(sock)
+        tcp.arrive(0, b"GET /half HTTP/1.1\r\nX: y\r\n")
+        tcp.leave(0, b"HTTP/1.1 431 Too Large\r\nContent-Length: 0\r\n\r\n")
+        tcp.arrive(tcp.received, b"\r\n")
+        for i in range(3):
+            tcp.arrive(tcp.received, b"GET /n%d HTTP/1.1\r\nHost: h\r\n\r\n" % i)
+            tcp.leave(tcp.sent, b"HTTP/1.1 %d OK\r\nContent-Length: 0\r\n\r\n" % (210 + i))
+        got = {machine.route(key["route"]): int(key["status"]) for key, _ in machine.series()}
+        assert got == {b"/n1": 211, b"/n2": 212}
+        assert machine.losses == {"LOST_ORPHAN": 1}
+
+
+def test_all_that_is_outstanding_is_lost_with_a_connection(machine: Machine) -> None:
+    """Giving a connection up counts every request that will not be counted any more."""
+    with machine.sock() as sock:
+        tcp = Tcp(sock)
+        for _ in range(20):
+            tcp.arrive(tcp.received, _ASK)
+        tcp.leave(0, b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n")
+        assert sock.kind == "BROKEN"
+        assert machine.losses == {"LOST_BAD_LENGTH": 20}
+
+
+def test_a_chunk_size_of_too_many_digits_is_refused(machine: Machine) -> None:
+    """Digits behind the sixteenth are not passed over: the size would be another."""
+    with machine.sock() as sock:
+        tcp = Tcp(sock)
+        tcp.arrive(0, _ASK)
+        body = b"00000000000000005\r\nhello\r\n0\r\n\r\n"
+        tcp.leave(0, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + body)
+        assert machine.losses == {"LOST_BAD_CHUNK": 1}
+
+
+def test_a_long_pipeline_keeps_its_numbers(machine: Machine) -> None:
+    """Request 65,536 of a connection that is never idle is not taken for the first."""
+    ask = b"GET /p HTTP/1.1\r\n\r\n"
+    answer = b"HTTP/1.1 204 No Content\r\n\r\n"
+    with machine.sock() as sock:
+        tcp = Tcp(sock)
+        tcp.arrive(0, ask)
+        for _ in range(65_540):
+            machine.now += 1000
+            tcp.arrive(tcp.received, ask)
+            tcp.leave(tcp.sent, answer)
+        ((_, cell),) = machine.series()
+        assert int(cell["hist"].sum()) == 65_540
+        assert int(cell["dur_sum"]) < 65_540 * 10_000

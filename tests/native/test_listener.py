@@ -95,7 +95,9 @@ def test_any_part_of_a_conversation_may_begin_at_the_listener(
 
 def test_one_listener_keeps_connections_apart(machine: Machine) -> None:
     """Data of connections that wait together is adopted by the one that it belongs to."""
-    ways = [Ends(mapped("10.0.0.1"), mapped("10.0.0.2"), 8080, port) for port in range(40000, 40020)]
+    ways = [
+        Ends(mapped("10.0.0.1"), mapped("10.0.0.2"), 8080, port) for port in range(40000, 40020)
+    ]
     for i, ends in enumerate(ways):
         early(machine, ends, 1000, b"GET /path%c HTTP/1.1\r\n\r\n" % (97 + i), now=machine.now)
     for ends in reversed(ways):
