@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from random import Random
 from typing import Any
 
@@ -104,7 +104,7 @@ class Talk:
         most = min(side.limit(self.window), 60_000)
         end = max(int(most * share), 1)
         cuts = sorted({0, end, *(self.rnd.randint(0, end) for _ in range(pieces - 1))})
-        for a, b in zip(cuts, cuts[1:], strict=False):
+        for a, b in pairwise(cuts):
             self._tick()
             self._note_request(a, b, self.tcp.sock.machine.now)
             early(a, side.stream[a:b])
