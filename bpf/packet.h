@@ -386,6 +386,14 @@ AX_GLOBAL int ax_parse(struct __sk_buff *skb, u32 lvl)
 	ax_load_state(c, w, seq);
 	if (ax_is_rest(skb, lvl, w))
 		return 0;
+	if (!w->dir && seq != w->d.h.nxt && (c->seen[0] & AX_SEEN_EARLY)) {
+		/* another run may have kept a piece after the one before us looked for it: two cores, one socket */
+		ax_drain(skb, lvl, w);
+		w->seq = seq;
+		w->end = len;
+		w->pos = 0;
+		w->from_chunk = 0;
+	}
 	r = AX_O_READ;
 	if (seq != w->d.h.nxt && (len || (!w->dir && (w->tcp_flags & AX_TCP_FIN))))
 		r = ax_arrange(skb, lvl);
