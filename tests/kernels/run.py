@@ -51,6 +51,8 @@ def environment(row: Row, chosen: Table, more: Sequence[str]) -> dict[str, str]:
         variables = own | dict(chosen.userspaces[row.userspace].environment)
     else:
         variables = {name: os.environ[name] for name in INHERITED if name in os.environ}
+        # first this Python: a python3 that is a wrapper takes seconds where all is emulated
+        variables["PATH"] = f"{Path(sys.executable).parent}:{variables.get('PATH', os.defpath)}"
     for entry in more:
         name, given, value = entry.partition("=")
         variables[name] = value if given else os.environ.get(name, "")
