@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 from axon.agent.flows import Who, error_names, version_names
@@ -64,9 +66,15 @@ class Names:
             namespace=who.namespace,
             method=self._methods.get(int(key["method"]), "_OTHER"),
             route=self._route(int(key["route"])),
-            port=int(key["port"]),
-            status=int(key["status"]),
+            port=_same(int(key["port"])),
+            status=_same(int(key["status"])),
             error=self._errors.get(int(key["error"])) or "",
             version=self._versions[int(key["version"])],
-            peer=self._peer(key),
+            peer=sys.intern(self._peer(key)),
         )
+
+
+@lru_cache(1024)
+def _same(number: int) -> int:
+    """Return one object for all equal numbers: a series has them for as long as it lives."""
+    return number

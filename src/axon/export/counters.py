@@ -18,6 +18,9 @@ from axon.export.labels import Labels
 from axon.snapshot import Snapshot
 
 Rows = NDArray[np.intp]
+Groups = NDArray[np.int32]
+"""Rows and groups as they are kept between looks: half of what an index takes."""
+
 _NONE = -1
 
 
@@ -26,11 +29,11 @@ class Counters:
 
     def __init__(self) -> None:
         self._snapshot: Snapshot | None = None
-        self._group = np.zeros(0, np.intp)
+        self._group: Groups = np.zeros(0, np.int32)
         """(rows,) the index in `labels` of each row of the snapshot, or -1."""
-        self._order = np.zeros(0, np.intp)
+        self._order: Groups = np.zeros(0, np.int32)
         """Rows, those of one group after another."""
-        self._starts = np.zeros(1, np.intp)
+        self._starts: Groups = np.zeros(1, np.int32)
         """Where each group's rows begin in the order, and the end."""
         self._carry: dict[Labels, Counts] = {}
         self._inherited: dict[Labels, Counts] = {}
@@ -52,18 +55,19 @@ class Counters:
         group = place[group]
 
         self._hand_over(snapshot, group, fresh)
-        self._order = np.argsort(group, kind="stable")
-        sorted_group = group[self._order]
-        self._order = self._order[np.searchsorted(sorted_group, 0) :]
-        self._starts = np.searchsorted(group[self._order], np.arange(len(fresh) + 1))
-        self._snapshot, self._group, self.labels = snapshot, group, fresh
+        order = np.argsort(group, kind="stable")
+        order = order[np.searchsorted(group[order], 0) :]
+        starts = np.searchsorted(group[order], np.arange(len(fresh) + 1))
+        self._group, self._order = group.astype(np.int32), order.astype(np.int32)
+        self._starts = starts.astype(np.int32)
+        self._snapshot, self.labels = snapshot, fresh
 
     def refresh(self, snapshot: Snapshot) -> None:
         """Take in a snapshot of the same series."""
         self._snapshot = snapshot
 
     @property
-    def groups(self) -> Rows:
+    def groups(self) -> Groups:
         """The index in `labels` of each row (n,) of the snapshot; -1: in no group."""
         return self._group
 
@@ -116,12 +120,12 @@ class Counters:
         assert self._snapshot is not None, "update comes first"  # noqa: S101 - for the type checker
         return self._snapshot
 
-    def _rows(self, groups: slice) -> tuple[Rows, Rows]:
+    def _rows(self, groups: slice) -> tuple[Groups, Groups]:
         start, stop, _ = groups.indices(len(self.labels))
         edges = self._starts[start : stop + 1]
         return self._order[edges[0] : edges[-1]], edges[:-1] - edges[0]
 
-    def _sum(self, groups: slice, values: Counts, edges: Rows, words: slice | None) -> Counts:
+    def _sum(self, groups: slice, values: Counts, edges: Groups, words: slice | None) -> Counts:
         if not len(edges):
             return values[:0]
         out: Counts = np.add.reduceat(values, edges, axis=0)

@@ -1,31 +1,31 @@
-"""Label sets, encoded once and kept for as long as their series lives."""
+"""Label sets, each a tuple; their encodings are made of pieces that many of them have in common."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from itertools import starmap
+from typing import Self
 
 from axon.export.varint import delimited
 
 _ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n"})
+_PIECES = 1024  # most recent pairs of which the encoding is kept: some 300 bytes each
 
 
-class Labels:
+class Labels(tuple[tuple[str, ...] | str, ...]):
     """Names and values in the order of the exposition. Labels without a value are left out.
 
-    There are as many of these as series: the names are one tuple for all of a kind, and what is
-    derived is made when it is first asked for.
+    There are as many of these as series, so each is one tuple: first the names, themselves a tuple
+    that all of a kind have in common, then the values. Nothing that is derived is kept.
     """
 
-    __slots__ = ("_hash", "_names", "_text", "_values", "_wire")
+    __slots__ = ()
 
-    def __init__(self, names: tuple[str, ...], values: Sequence[str]) -> None:
-        kept = tuple(map(bool, values))
-        self._names = _kept(names, kept)
-        self._values = tuple(_encodable(value) for value in values if value)
-        self._hash = hash(self._values)
-        self._text: str | None = None
-        self._wire: bytes | None = None
+    def __new__(cls, names: tuple[str, ...], values: Sequence[str]) -> Self:
+        """Take the names and as many values."""
+        kept = _kept(names, tuple(map(bool, values)))
+        return super().__new__(cls, (kept, *(_encodable(value) for value in values if value)))
 
     @classmethod
     def of(cls, pairs: Iterable[Sequence[str]]) -> Labels:
@@ -33,51 +33,39 @@ class Labels:
         listed = list(pairs)
         return cls(tuple(name for name, _ in listed), [value for _, value in listed])
 
-    def __eq__(self, other: object) -> bool:
-        return (
-            isinstance(other, Labels)
-            and self._values == other._values
-            and self._names == other._names
-        )
-
-    def __hash__(self) -> int:
-        return self._hash
-
     def __repr__(self) -> str:
         return f"Labels({self.text})"
 
     @property
     def pairs(self) -> list[tuple[str, str]]:
         """Names and values."""
-        return list(zip(self._names, self._values, strict=True))
+        return list(zip(self[0], self[1:], strict=True))  # type: ignore[arg-type]
 
     @property
     def text(self) -> str:
         """The labels as they stand between the braces of the text formats."""
-        if self._text is None:
-            self._text = ",".join(
-                f'{name}="{value.translate(_ESCAPES)}"' for name, value in self.pairs
-            )
-        return self._text
+        return ",".join(starmap(_text, self.pairs))
 
     @property
     def wire(self) -> bytes:
         """The labels as fields 1 (LabelPair) of io.prometheus.client.Metric."""
-        if self._wire is None:
-            self._wire = b"".join(
-                delimited(1, delimited(1, name.encode()) + delimited(2, value.encode()))
-                for name, value in self.pairs
-            )
-        return self._wire
+        return b"".join(starmap(_wire, self.pairs))
+
+
+@lru_cache(_PIECES)
+def _text(name: str, value: str) -> str:
+    return f'{name}="{value.translate(_ESCAPES)}"'
+
+
+@lru_cache(_PIECES)
+def _wire(name: str, value: str) -> bytes:
+    return delimited(1, delimited(1, name.encode()) + delimited(2, value.encode()))
 
 
 @lru_cache(256)
 def _kept(names: tuple[str, ...], kept: tuple[bool, ...]) -> tuple[str, ...]:
     """Return the names that are kept, as one tuple for everyone who keeps the same."""
     return tuple(name for name, keep in zip(names, kept, strict=True) if keep)
-
-
-NO_LABELS = Labels((), ())
 
 
 def _encodable(value: str) -> str:
@@ -87,3 +75,6 @@ def _encodable(value: str) -> str:
     except UnicodeEncodeError:
         return value.encode("utf-8", "replace").decode()
     return value
+
+
+NO_LABELS = Labels((), ())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Literal
 
 from axon.export.labels import Labels
@@ -23,25 +24,14 @@ _EDGE = ("client", "server")
 _LEGACY = ("method", "path", "status")
 
 
-class _Made:
-    """Label sets of one series that have been asked for."""
-
-    __slots__ = ("edge", "endpoint", "http", "legacy")
-
-    def __init__(self) -> None:
-        self.http: Labels | None = None
-        self.endpoint: Labels | None = None
-        self.edge: Labels | None = None
-        self.legacy: Labels | None = None
-
-
 @dataclass(frozen=True, slots=True)
 class Series:
     """What the requests of one kernel series have in common.
 
     `route` is the text, `status` 0 where no response came, `error` empty where one came whole.
     `peer` names the other end, if it is known: a service of this host, or an address and port.
-    Label sets are made when they are first asked for, and kept; None: not exported there.
+    Label sets are made when they are first asked for; the two that a series rarely has in common
+    with others are kept. None: not exported there.
     """
 
     role: Literal["server", "client"]
@@ -54,7 +44,8 @@ class Series:
     error: str
     version: str
     peer: str = ""
-    _made: _Made = field(default_factory=_Made, init=False, repr=False, compare=False)
+    _endpoint: Labels | None = field(default=None, init=False, repr=False, compare=False)
+    _http: Labels | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
     def failed(self) -> bool:
@@ -70,42 +61,38 @@ class Series:
         """
         if self.error:
             return self.error
-        return str(self.status) if self.status >= (500 if self.role == "server" else 400) else ""
+        failed = self.status >= (500 if self.role == "server" else 400)
+        return _number(self.status) if failed else ""
 
     @property
     def as_endpoint(self) -> Labels:
         """What makes an endpoint of the API: status, version and peer are summed away."""
-        made = self._made.endpoint
+        made = self._endpoint
         if made is None:
-            values = (
-                self.service,
-                self.namespace,
-                self.role,
-                self.method,
-                self.route,
-                str(self.port),
+            made = _endpoint(
+                self.service, self.namespace, self.role, self.method, self.route, self.port
             )
-            made = self._made.endpoint = Labels(_ENDPOINT, values)
+            object.__setattr__(self, "_endpoint", made)
         return made
 
     @property
     def as_server(self) -> Labels | None:
         """Labels in the http_server families. The peer is summed away."""
-        return self._http() if self.role == "server" else None
+        return self._as_http() if self.role == "server" else None
 
     @property
     def as_client(self) -> Labels | None:
         """Labels in the http_client families. The peer is summed away."""
-        return self._http() if self.role == "client" else None
+        return self._as_http() if self.role == "client" else None
 
     @property
     def as_edge(self) -> Labels | None:
         """Labels in the service graph, where both ends are known."""
-        made = self._made.edge
-        if made is None and self.peer:
-            ends = (self.service, self.peer) if self.role == "client" else (self.peer, self.service)
-            made = self._made.edge = Labels(_EDGE, ends)
-        return made
+        if not self.peer:
+            return None
+        if self.role == "client":
+            return _edge(self.service, self.peer)
+        return _edge(self.peer, self.service)
 
     @property
     def as_failed_edge(self) -> Labels | None:
@@ -125,30 +112,50 @@ class Series:
     @property
     def as_legacy(self) -> Labels | None:
         """Labels of http_requests_total."""
-        made = self._made.legacy
-        if made is None and self.role == "server":
-            status = str(self.status) if self.status else "none"
-            made = self._made.legacy = Labels(_LEGACY, (self.method, self.route, status))
-        return made
+        if self.role != "server":
+            return None
+        status = _number(self.status) if self.status else "none"
+        return Labels(_LEGACY, (self.method, self.route, status))
 
     @property
     def as_legacy_path(self) -> Labels | None:
         """Labels of http_request_duration_seconds and http_request_size_bytes."""
         return Labels(_LEGACY[:2], (self.method, self.route)) if self.role == "server" else None
 
-    def _http(self) -> Labels:
-        made = self._made.http
+    def _as_http(self) -> Labels:
+        made = self._http
         if made is None:
             values = (
                 self.service,
                 self.namespace,
-                str(self.port),
+                _number(self.port),
                 self.method,
                 self.route,
-                str(self.status or ""),
+                _number(self.status) if self.status else "",
                 self.error_type,
                 "http",
                 self.version,
             )
-            made = self._made.http = Labels(_HTTP, values)
+            made = Labels(_HTTP, values)
+            object.__setattr__(self, "_http", made)
         return made
+
+
+# Kept while they are in use: many series have the same, and each would have one of its own.
+
+
+@lru_cache(1024)
+def _number(number: int) -> str:
+    return str(number)
+
+
+@lru_cache(512)
+def _edge(client: str, server: str) -> Labels:
+    return Labels(_EDGE, (client, server))
+
+
+@lru_cache(512)
+def _endpoint(  # noqa: PLR0917 - the fields that make an endpoint
+    service: str, namespace: str, role: str, method: str, route: str, port: int
+) -> Labels:
+    return Labels(_ENDPOINT, (service, namespace, role, method, route, _number(port)))
