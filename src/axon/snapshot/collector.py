@@ -58,7 +58,7 @@ class Collector:
         self._kernel = kernel
         self._clock = clock
         self._layout = Layout.of(kernel.abi.cell)
-        self._table = Table(kernel.abi.slot, self._layout.first)
+        self._table = Table(self._layout.first)
         self._ring = Ring(self._layout, window_seconds)
         roles = kernel.abi.enum("ax_role")
         self._ledger = Ledger(
@@ -106,10 +106,10 @@ class Collector:
     def _follow(self, used: int, now: int) -> tuple[Rows, bool]:
         """Take in series that have begun; return them, and whether others are no more."""
         table, entries = self._table, self._kernel.slots(used)
-        created, live, known = entries["created"].copy(), table.live[:used], table.slot[:used]
+        created, live = entries["created"].copy(), table.live[:used]
         # Only this agent takes slots back, but a program gives one back at once if another CPU has
         # made the same series meanwhile.
-        same = (created == known["created"]) & (entries["gen"] == known["gen"])
+        same = (created == table.created[:used]) & (entries["gen"] == table.gen[:used])
         lost = np.flatnonzero(live & ~same)
         table.drop(lost)
         if len(lost):
@@ -179,8 +179,21 @@ class Collector:
         counts = by_slot[slots].astype(np.uint64)
         table.count[slots] += counts
         if self._last is None:
-            # What was counted before the first look is no part of any window.
-            return Change(now, now, slots[:0], counts[:0], sums[:0], keys[:0], grown[:0])
+            # What was counted before the first look is no part of any window. Copies of nothing: a
+            # view would keep everything for as long as the window.
+            return Change(
+                now,
+                now,
+                slots[:0].copy(),
+                counts[:0].copy(),
+                sums[:0].copy(),
+                keys[:0].copy(),
+                grown[:0].copy(),
+            )
+        # Of what was looked at only to be sure, nothing stays.
+        more = (counts > 0) | sums.any(axis=1)
+        if not more.all():
+            slots, counts, sums = slots[more], counts[more], sums[more]
         # Mostly a byte each: a window is ten or more of these.
         small = grown.astype(np.min_scalar_type(grown.max(initial=0)))
         return Change(self._last.t_ns, now, slots, counts, sums, keys, small)
@@ -189,13 +202,13 @@ class Collector:
         table, last = self._table, self._last
         if last is None or not same:
             slots = np.flatnonzero(table.live & ~table.leaving)
-            entries = table.slot[slots]
+            entries = self._kernel.slots(int(slots.max(initial=-1)) + 1)
             epoch = 1 if last is None else last.epoch + 1
             names = (
-                entries["gen"].copy(),
-                entries["key"].copy(),
-                entries["created"].copy(),
-                entries["pid"].copy(),
+                table.gen[slots],
+                entries["key"][slots],
+                table.created[slots],
+                entries["pid"][slots],
             )
         else:
             slots, epoch = last.slots, last.epoch
@@ -227,7 +240,7 @@ class Collector:
         leaving = np.flatnonzero(self._table.leaving)
         if len(leaving):
             words, layout = self._layout.as_words(totals), self._layout
-            role = self._table.slot["key"]["role"][leaving]
+            role = self._table.role[leaving]
             np.add.at(words[:, : layout.first], role, self._table.sums[leaving])
             dense = self._table.buckets.dense(leaving, range(layout.width))
             np.add.at(words[:, layout.first :], role, dense)

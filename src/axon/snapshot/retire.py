@@ -134,10 +134,10 @@ class Retirer:
         if self._ledger.problem is not None and not self._ledger.add(self._ledger.totals, ()):
             return victims[:0]
         slots = self._kernel.slots(int(victims[-1]) + 1)
-        self._kernel.delete_series(table.slot["key"][victims])
+        self._kernel.delete_series(slots["key"][victims])
         slots["gen"][victims] += 1
         table.leaving[victims] = True
-        table.slot["gen"][victims] += 1
+        table.gen[victims] += 1
         self._leaving.update(dict.fromkeys(victims.tolist(), now))
         return victims
 
@@ -149,7 +149,7 @@ class Retirer:
         gone = (silence[candidate] >= self._idle_ns) | table.hurried[candidate]
         most = self._kernel.max_series
         # As many may begin in the time ahead as have begun in as long a time before.
-        begun = int((table.slot["created"][table.live].astype(np.int64) > now - _AHEAD_NS).sum())
+        begun = int((table.created[table.live].astype(np.int64) > now - _AHEAD_NS).sum())
         full = max(min(FULL * most, most - begun), _LEAST_FULL * most)
         live = int(table.live.sum()) - len(self._leaving)
         if live > full:

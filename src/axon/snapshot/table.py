@@ -9,26 +9,40 @@ from numpy.typing import NDArray
 
 from axon.snapshot.sparse import Rows, Sparse
 
-_LEAST = 256
-_COLUMNS = ("live", "leaving", "hurried", "unsettled", "active", "slot", "count", "sums")
+_STEP = 1024
+_COLUMNS = (
+    "live",
+    "leaving",
+    "hurried",
+    "unsettled",
+    "active",
+    "created",
+    "gen",
+    "role",
+    "count",
+    "sums",
+)
 
 
 class Table:
     """Columns indexed by slot, with room for `len(table)` slots.
 
     `live`: stands for a series. `leaving`: on its way out, no longer a row. `hurried`: need not be
-    waited for long. `unsettled`: changed at
-    the last look, so that look may have seen only part of a request. `active`: CLOCK_MONOTONIC ns
-    of the last change seen. `buckets` are the last counts seen, by slot.
+    waited for long. `unsettled`: changed at the last look, so that look may have seen only part of
+    a request. `active`: CLOCK_MONOTONIC ns of the last change seen. `created`, `gen` and `role` are
+    the series' own; the rest of it does not change in the kernel's entry for as long as it lives.
+    `buckets` are the last counts seen, by slot.
     """
 
-    def __init__(self, slot: np.dtype[Any], words: int) -> None:
+    def __init__(self, words: int) -> None:
         self.live = np.zeros(0, np.bool_)
         self.leaving = np.zeros(0, np.bool_)
         self.hurried = np.zeros(0, np.bool_)
         self.unsettled = np.zeros(0, np.bool_)
         self.active = np.zeros(0, np.int64)
-        self.slot = np.zeros(0, slot)
+        self.created = np.zeros(0, np.uint64)
+        self.gen = np.zeros(0, np.uint32)
+        self.role = np.zeros(0, np.uint8)
         self.count = np.zeros(0, np.uint64)
         self.sums = np.zeros((0, words), np.uint64)
         self.buckets = Sparse.empty()
@@ -41,7 +55,7 @@ class Table:
         size = len(self)
         if slots <= size:
             return
-        room = max(_LEAST, 1 << (slots - 1).bit_length())
+        room = -(-slots // _STEP) * _STEP
         for name in _COLUMNS:
             column = getattr(self, name)
             grown = np.zeros((room, *column.shape[1:]), column.dtype)
@@ -51,7 +65,9 @@ class Table:
     def admit(self, slots: Rows, entries: NDArray[Any], now: int) -> None:
         """Take in series that have begun."""
         self.live[slots] = True
-        self.slot[slots] = entries
+        self.created[slots] = entries["created"]
+        self.gen[slots] = entries["gen"]
+        self.role[slots] = entries["key"]["role"]
         self.active[slots] = now
         # Its first counts may be there already, whatever the sums say.
         self.unsettled[slots] = True

@@ -106,12 +106,15 @@ class Window:
             out += _sums(group_of[change.slots], change.counts, n)
         return out.astype(np.uint64)
 
-    def stats(self, slots: Rows, groups: Rows, n: int, failed: NDArray[np.bool_]) -> Stats:
+    def stats(
+        self, slots: Rows, groups: NDArray[np.signedinteger[Any]], n: int, failed: NDArray[np.bool_]
+    ) -> Stats:
         """Return the statistics of `n` groups.
 
-        `slots` (rows,) are the series, `groups` (rows,) the group of each in 0..n-1, -1 for none; `failed` (rows,) tells whether its requests count as errors.
+        `slots` (rows,) are the series, `groups` (rows,) the group of each in 0..n-1, -1 for none; `failed` (rows,)
+        tells whether its requests count as errors.
         """
-        groups = np.where(groups < 0, n, groups)
+        groups = np.where(groups < 0, n, groups).astype(np.intp)
         group_of = self._table(slots, groups, n)
         failed_of = self._table(slots, np.where(failed, groups, n), n)
         count, errors, sums = np.zeros(n), np.zeros(n), np.zeros((self.layout.first, n))
