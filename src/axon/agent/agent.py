@@ -7,7 +7,6 @@ import time
 from contextlib import AsyncExitStack, suppress
 from typing import Self
 
-import msgspec
 import numpy as np
 
 from axon.agent import matching, process
@@ -30,6 +29,7 @@ _TICK = 1.0
 _SOON = 0.1
 _LATE = 5.0
 _LINKS_EVERY = 5
+_RETURN_EVERY = 10
 _log = get("agent")
 
 
@@ -74,6 +74,7 @@ class Agent:
 
     async def _start(self) -> None:
         settings = self._settings
+        process.keep_memory_small()
         kernel = self._kernel = attach(settings)
         self._closing.callback(self._let_go)
         _log.info(
@@ -100,7 +101,7 @@ class Agent:
         await self._serve()
         # First of all at the end: streams are to write their last line.
         self._closing.callback(self._observers.finish_all)
-        process.return_memory()
+        process.settle()
         notify("READY=1")
 
     async def _serve(self) -> None:
@@ -160,6 +161,8 @@ class Agent:
         self._problem = problem
         self._ticks += 1
         self._encoded = b""
+        if self._ticks % _RETURN_EVERY == 0:
+            process.return_memory()
         self._report.tick_seconds = time.perf_counter() - began
 
     def _check(self) -> str:
@@ -176,7 +179,7 @@ class Agent:
     def snapshot(self) -> bytes:
         """Return the last look as JSON, encoded once a tick; empty before the first."""
         if not self._encoded and self._ticker.snapshot is not None:
-            self._encoded = msgspec.json.encode(self.shown())
+            self._encoded = self._report.encoded(self._ticker.snapshot)
         return self._encoded
 
     def shown(self) -> schema.Snapshot:

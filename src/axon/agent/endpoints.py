@@ -3,46 +3,54 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from axon.api import schema
-from axon.export.counters import Counters
+from axon.export.counters import Counters, Groups
+from axon.export.labels import Labels
 from axon.export.series import Series
 from axon.snapshot import Snapshot, Stats
 
 Rows = NDArray[np.intp]
 
+_BLOCK = 256  # endpoints that are in memory as objects at a time
+
 
 def endpoints(
     snapshot: Snapshot, groups: Counters, of_row: Rows, series: Sequence[Series]
-) -> list[schema.Endpoint]:
-    """Return every endpoint. Row i of the snapshot is `series[of_row[i]]`."""
+) -> Iterator[list[schema.Endpoint]]:
+    """Yield every endpoint, some at a time. Row i of the snapshot is `series[of_row[i]]`."""
     n = len(groups.labels)
     stats = snapshot.window.stats(snapshot.slots, groups.groups, n, _failed(of_row, series))
-    statuses = _statuses(snapshot, groups.groups, of_row, series, n)
-    totals = groups.requests().tolist()
-    columns = _columns(stats)
-    out = []
-    for i, label in enumerate(groups.labels):
-        name = dict(label.pairs)
-        out.append(
-            schema.Endpoint(
-                service=name.get("service", ""),
-                namespace=name.get("namespace", ""),
-                role="client" if name["role"] == "client" else "server",
-                method=name["method"],
-                route=name.get("route", ""),
-                port=int(name["port"]),
-                total=totals[i],
-                statuses=statuses[i],
-                **{key: column[i] for key, column in columns.items()},
-            )
-        )
-    return out
+    statuses = _statuses(snapshot, groups.groups, of_row, series)
+    totals = groups.requests()
+    for start in range(0, n, _BLOCK):
+        block = slice(start, min(start + _BLOCK, n))
+        columns = _columns(stats, block) | {"total": totals[block].tolist()}
+        yield [
+            _endpoint(label, statuses.get(start + i, {}), {k: c[i] for k, c in columns.items()})
+            for i, label in enumerate(groups.labels[block])
+        ]
+
+
+def _endpoint(
+    label: Labels, statuses: dict[str, int], numbers: Mapping[str, Any]
+) -> schema.Endpoint:
+    name = dict(label.pairs)
+    return schema.Endpoint(
+        service=name.get("service", ""),
+        namespace=name.get("namespace", ""),
+        role="client" if name["role"] == "client" else "server",
+        method=name["method"],
+        route=name.get("route", ""),
+        port=int(name["port"]),
+        statuses=statuses,
+        **numbers,
+    )
 
 
 def totals(
@@ -78,17 +86,17 @@ def _failed(of_row: Rows, series: Sequence[Series]) -> NDArray[np.bool_]:
     return failed
 
 
-def _columns(stats: Stats) -> dict[str, list[Any]]:
+def _columns(stats: Stats, rows: slice = slice(None)) -> dict[str, list[Any]]:
     return {
-        "rate": stats.rate.tolist(),
-        "error_rate": stats.error_rate.tolist(),
-        "count": stats.count.astype(np.int64).tolist(),
-        "p50": _known(stats.p50),
-        "p95": _known(stats.p95),
-        "p99": _known(stats.p99),
-        "ttfb": _known(stats.ttfb),
-        "request_bytes": (stats.req_wire / stats.seconds).tolist(),
-        "response_bytes": (stats.resp_wire / stats.seconds).tolist(),
+        "rate": stats.rate[rows].tolist(),
+        "error_rate": stats.error_rate[rows].tolist(),
+        "count": stats.count[rows].astype(np.int64).tolist(),
+        "p50": _known(stats.p50[rows]),
+        "p95": _known(stats.p95[rows]),
+        "p99": _known(stats.p99[rows]),
+        "ttfb": _known(stats.ttfb[rows]),
+        "request_bytes": (stats.req_wire[rows] / stats.seconds).tolist(),
+        "response_bytes": (stats.resp_wire[rows] / stats.seconds).tolist(),
     }
 
 
@@ -97,14 +105,15 @@ def _known(column: NDArray[np.float64]) -> list[float | None]:
 
 
 def _statuses(
-    snapshot: Snapshot, groups: Rows, of_row: Rows, series: Sequence[Series], n: int
-) -> list[dict[str, int]]:
-    """Return the requests within the window of each group, by status or type of error."""
-    out: list[dict[str, int]] = [{} for _ in range(n)]
+    snapshot: Snapshot, groups: Groups, of_row: Rows, series: Sequence[Series]
+) -> dict[int, dict[str, int]]:
+    """Return the requests within the window of each group that had any, by status or error."""
+    out: dict[int, dict[str, int]] = {}
     counts = snapshot.window.counts(snapshot.slots)
     rows = np.flatnonzero((counts > 0) & (groups >= 0))
     for row, group in zip(rows.tolist(), groups[rows].tolist(), strict=True):
         one = series[of_row[row]]
         name = one.error or str(one.status)
-        out[group][name] = out[group].get(name, 0) + int(counts[row])
+        mine = out.setdefault(group, {})
+        mine[name] = mine.get(name, 0) + int(counts[row])
     return out

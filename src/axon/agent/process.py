@@ -15,18 +15,29 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 _LARGE = 128 << 10
 
 
-def return_memory() -> None:
-    """Have the C library give memory back to the kernel: what is free now, and large blocks always.
+def keep_memory_small() -> None:
+    """Have the C library give large blocks back to the kernel whenever they are freed.
 
     Left alone it raises its own threshold with every large block, up to 32 MB, and the arrays of one
-    busy second stay resident for good (mallopt(3), malloc_trim(3)).
+    busy second stay resident for good (mallopt(3)).
     """
-    gc.collect()
     with suppress(AttributeError, OSError):
         libc = ctypes.CDLL(None)
         libc.mallopt(_M_MMAP_THRESHOLD, _LARGE)
         libc.mallopt(_M_TRIM_THRESHOLD, _LARGE)
-        libc.malloc_trim(0)
+
+
+def settle() -> None:
+    """Give back what starting took, and have garbage not be looked for in what stays."""
+    gc.collect()
+    gc.freeze()
+    return_memory()
+
+
+def return_memory() -> None:
+    """Give back to the kernel what is free by now (malloc_trim(3)). Takes a millisecond."""
+    with suppress(AttributeError, OSError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def resident_bytes() -> int:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import chain
+from typing import cast
+
+import msgspec
 
 from axon import __version__
 from axon.agent import process
@@ -36,8 +40,28 @@ class Report:
         self.started = time.time()
         self.tick_seconds = 0.0
 
+    def encoded(self, snapshot: Snapshot) -> bytes:
+        """Return the last look as the API gives it, in JSON.
+
+        Thousands of endpoints as objects would take more memory than all that the agent keeps of
+        them, so that only some are at a time.
+        """
+        blocks = [
+            # What lies between the brackets of a list stands for as many of its entries.
+            msgspec.Raw(msgspec.json.encode(block)[1:-1])
+            for block in self._endpoints(snapshot)
+        ]
+        return msgspec.json.encode(self._shown(snapshot, cast("list[schema.Endpoint]", blocks)))
+
     def snapshot(self, snapshot: Snapshot) -> schema.Snapshot:
         """Return the last look as the API gives it."""
+        return self._shown(snapshot, list(chain.from_iterable(self._endpoints(snapshot))))
+
+    def _endpoints(self, snapshot: Snapshot) -> Iterator[list[schema.Endpoint]]:
+        ticker = self._ticker
+        return endpoints(snapshot, ticker.exporter.endpoints, ticker.rows, ticker.series)
+
+    def _shown(self, snapshot: Snapshot, listed: list[schema.Endpoint]) -> schema.Snapshot:
         ticker, counters = self._ticker, self._counters(snapshot)
         sides = totals(snapshot, self._roles, ticker.rows, ticker.series)
         return schema.Snapshot(
@@ -45,7 +69,7 @@ class Report:
             time=time.time() - (time.monotonic_ns() - snapshot.t_ns) / 1e9,
             window=snapshot.window.seconds,
             slow=self._settings.slow_ms / 1000,
-            endpoints=endpoints(snapshot, ticker.exporter.endpoints, ticker.rows, ticker.series),
+            endpoints=listed,
             server=sides["server"],
             client=sides["client"],
             lost={name: n for name, n in _of(counters, "lost_").items() if n},
