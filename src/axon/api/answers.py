@@ -6,11 +6,11 @@ import ipaddress
 from collections.abc import Awaitable, Callable
 
 import msgspec
+from aiohttp import web
 
 from axon.api import schema
 from axon.api.endpoints import JSON
 from axon.api.filters import QueryError
-from axon.api.http import web
 from axon.api.source import BusyError
 from axon.log import get
 

@@ -8,11 +8,12 @@ from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Self
 
+from aiohttp import web
+
 from axon.api import schema
 from axon.api.answers import SECURITY, Handler, answer, by_address, encode, guard, health, problem
 from axon.api.endpoints import ENDPOINTS, FASTEST, LINES, MOST_RECENT
 from axon.api.filters import FlowFilter, QueryError, parse
-from axon.api.http import web
 from axon.api.openapi import document
 from axon.api.source import Source, Stream
 from axon.errors import ApiError

@@ -31,11 +31,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the agent until it is told to end."""
-    import asyncio
-
     from axon import settings
-    from axon.cli import foreground
+    from axon.cli.lean import lean_imports
     from axon.errors import BusyError
+
+    with lean_imports():
+        import asyncio
+
+        from axon.cli import foreground
 
     loaded = settings.load(file=arguments.config, flags=settings.flags_of(arguments))
     show = foreground.with_log
