@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from axon.kernel import bpf
-from axon.kernel.btf import Btf
 from axon.kernel.convert import converted
 from axon.kernel.insn import (
     FP,
@@ -73,8 +72,7 @@ class Adder:
 def carry(old: Mapping[str, Map], new: Mapping[str, Map]) -> int:
     """Add the counts of `old`, whose programs no longer run, to `new`; return how many series.
 
-    Both describe themselves by the BTF that the kernel keeps for them, so neither need be of the
-    layout that this Axon knows.
+    Both come with their types, so neither need be of the layout that this Axon knows.
     """
     count = 0
     if _replaced("ax_cells", old, new):
@@ -96,7 +94,9 @@ def _replaced(name: str, old: Mapping[str, Map], new: Mapping[str, Map]) -> bool
 
 
 def _enum(described: Map, name: str) -> dict[str, int]:
-    return Btf(bpf.btf_bytes(described.info.btf_id)).enum(name)
+    if described.types is None:
+        raise KeyError(f"the types of {described.name}")
+    return described.types.enum(name)
 
 
 def _old_series(

@@ -10,24 +10,26 @@ from pathlib import Path
 
 from axon.errors import KernelError
 from axon.kernel import bpf
-from axon.kernel.pins import entries
+from axon.kernel.pins import Pins, entries
 from axon.kernel.system import explain
 
 
 def switch(
-    programs: Mapping[str, tuple[bpf.Fd, int]], cgroup: Path, directory: Path, undo: ExitStack
+    programs: Mapping[str, tuple[bpf.Fd, int]], cgroup: Path, pins: Pins, undo: ExitStack
 ) -> dict[str, bpf.Fd]:
     """Have each hook run our program, by its pinned link or a new one, and return the links.
 
     `programs` maps a hook's name to its program and attach type. What is done can be undone by
-    `undo`, except the last step: links of hooks that there are no programs for are removed.
+    `undo`, except the last step: links of hooks that there are no programs for are removed. A link
+    whose former program is not to be had keeps the new one.
     """
+    directory = pins.links
     links = {}
     with _open(cgroup) as target:
         for name, (program, attach_type) in programs.items():
             path = directory / name
             try:
-                link = _updated(path, program, cgroup, undo)
+                link = _updated(path, program, cgroup, pins, undo)
                 links[name] = link or _made(path, program, target, attach_type, undo)
             except OSError as e:
                 raise _explain(e, name, cgroup) from e
@@ -44,7 +46,9 @@ def _open(cgroup: Path) -> bpf.Fd:
         raise explain(e, f"open the cgroup {cgroup}") from e
 
 
-def _updated(path: Path, program: bpf.Fd, cgroup: Path, undo: ExitStack) -> bpf.Fd | None:
+def _updated(
+    path: Path, program: bpf.Fd, cgroup: Path, pins: Pins, undo: ExitStack
+) -> bpf.Fd | None:
     """Give a pinned link a new program; None if there is no link to this cgroup."""
     if not path.exists():
         return None
@@ -52,9 +56,10 @@ def _updated(path: Path, program: bpf.Fd, cgroup: Path, undo: ExitStack) -> bpf.
     info = bpf.link_info(link)
     if info.cgroup_id != cgroup.stat().st_ino:
         return None
-    before = bpf.prog_by_id(info.prog_id)
+    before = pins.program_of(link, path.name)
     bpf.link_update(link, program)
-    undo.callback(bpf.link_update, link, before)
+    if before:
+        undo.callback(bpf.link_update, link, before)
     return link
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from pathlib import Path
 
-from axon.kernel import bpf, features, links, pins, setup, system, upgrade
+from axon.kernel import bpf, features, links, pins, setup, system, types, upgrade
 from axon.kernel.active import OVER, PROGRAM, ActiveReader
 from axon.kernel.carry import carry
 from axon.kernel.lock import Lock, lock_pins
@@ -76,8 +76,11 @@ def _attach(
         if plan.made:
             _fill(obj, plan, before, maps)
         if plan.changes:
-            pins.pin_maps(maps, pinned.next)
+            pins.pin({name: m.fd for name, m in maps.items()}, pinned.next)
             undo.callback(pins.remove, pinned.next)
+        types.keep(
+            maps.values(), pinned.next if plan.changes else pinned.maps, pinned.maps, obj.types
+        )
         abi = obj.abi
         active = None
         if PROGRAM in programs:
@@ -88,8 +91,11 @@ def _attach(
             for name, p in obj.programs.items()
             if p.attach_type != bpf.ATTACH_TRACE_ITER
         }
-        attached = links.switch(hooks, cgroup, pinned.links, undo)
+        pinned.pin_coming({name: program for name, (program, _) in hooks.items()})
+        undo.callback(pins.remove, pinned.coming)
+        attached = links.switch(hooks, cgroup, pinned, undo)
         undo.pop_all()
+    pinned.settle_programs()
     if plan.changes:
         pinned.advance()
     _settle(pinned, maps)

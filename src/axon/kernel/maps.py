@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from axon.kernel import bpf
+from axon.kernel.btf import Btf
 from axon.kernel.libbpf import check, lib
 
 Array = npt.NDArray[Any]
@@ -24,17 +25,22 @@ _NO_BATCH = {errno.EINVAL, 524}  # unknown command; ENOTSUPP: not for this kind 
 class Map:
     """A map with the dtypes of its keys and values.
 
-    `key` and `value` default to plain numbers and bytes; `dtypes` is what was given. A value
-    of a per-CPU map has a first axis of possible CPUs.
+    `key` and `value` default to plain numbers and bytes; `dtypes` is what was given, and `types`
+    where they come from. A value of a per-CPU map has a first axis of possible CPUs.
     """
 
     def __init__(
-        self, fd: bpf.Fd, key: np.dtype[Any] | None = None, value: np.dtype[Any] | None = None
+        self,
+        fd: bpf.Fd,
+        key: np.dtype[Any] | None = None,
+        value: np.dtype[Any] | None = None,
+        types: Btf | None = None,
     ) -> None:
         self.fd = fd
         self.info = bpf.map_info(fd)
         self.name = self.info.name.decode()
         self.dtypes = key, value
+        self.types = types
         self.key = key if key is not None else _plain(self.info.key_size)
         self.value = value if value is not None else _plain(self.info.value_size)
         self.cpus = bpf.possible_cpus() if self.info.type in _PER_CPU else 0

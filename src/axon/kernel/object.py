@@ -82,7 +82,8 @@ class BpfObject:
                 btf_custom_path=None if KERNEL_BTF.exists() else os.fsencode(path),
             )
             self._handle = pointer(lib().bpf_object__open_mem(data, len(data), sized(opts)))
-            self.btf = Btf(self._btf_bytes())
+            self.types = self._btf_bytes()
+            self.btf = Btf(self.types)
         except FileNotFoundError as e:
             raise KernelError(
                 f"The compiled kernel programs are missing at {path}. "
@@ -136,7 +137,8 @@ class BpfObject:
 
     def map(self, name: str) -> Map:
         """Return a loaded map with its dtypes and a descriptor of its own."""
-        return Map(_own(lib().bpf_map__fd(self.maps[name].handle)), *self.dtypes(name))
+        fd = _own(lib().bpf_map__fd(self.maps[name].handle))
+        return Map(fd, *self.dtypes(name), self.btf)
 
     def dtypes(self, name: str) -> tuple[np.dtype[Any] | None, np.dtype[Any] | None]:
         """Return the dtypes of a map's keys and values, None where it is declared without them."""

@@ -1,11 +1,14 @@
 """The pin directory: what outlives an agent, and how one set of maps takes another's place.
 
-    <pin_dir>/links/ax_ingress ...   each hook's link
-    <pin_dir>/maps/ax_cells ...      the maps that the attached programs use
-    <pin_dir>/next/                  only while an upgrade is under way: the maps to come
-    <pin_dir>/old/                   only until the counts of the maps before have been carried over
+    <pin_dir>/links/ax_ingress ...     each hook's link
+    <pin_dir>/programs/ax_ingress ...  the program that it runs
+    <pin_dir>/maps/ax_cells ...        the maps that the programs use, and what describes them
+    <pin_dir>/coming/                  only while links are given new programs: those
+    <pin_dir>/next/                    only while an upgrade is under way: the maps to come
+    <pin_dir>/old/                     only until the counts of the maps before were carried over
 
-The BPF file system renames atomically and takes no dots in names.
+The BPF file system renames atomically and takes no dots in names. Whatever is needed later is pinned,
+for to open an object by its id takes CAP_SYS_ADMIN.
 """
 
 from __future__ import annotations
@@ -14,17 +17,15 @@ import os
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from axon.errors import KernelError
 from axon.kernel import bpf
-from axon.kernel.btf import Btf
 from axon.kernel.maps import Map
 from axon.kernel.system import BPFFS, bpffs_of, explain, mount_bpffs
+from axon.kernel.types import PREFIX, Types
 
 _MAPS, _LINKS, _NEXT, _OLD = "maps", "links", "next", "old"
+_PROGRAMS, _COMING = "programs", "coming"
 CELLS = "ax_cells"
 
 
@@ -35,6 +36,8 @@ class Pins:
         self.dir = pin_dir
         self.maps = pin_dir / _MAPS
         self.links = pin_dir / _LINKS
+        self.programs = pin_dir / _PROGRAMS
+        self.coming = pin_dir / _COMING
         self.next = pin_dir / _NEXT
         self.old = pin_dir / _OLD
 
@@ -57,23 +60,71 @@ class Pins:
 
     def tidy(self) -> None:
         """Remove the directories if nothing is pinned in them."""
-        for path in (self.links, self.dir):
+        for path in (self.links, self.programs, self.dir):
             with suppress(OSError):
                 path.rmdir()
 
     def recover(self) -> None:
         """Finish or undo an upgrade that was cut short between pinning and renaming."""
-        if not self.next.is_dir():
-            return
+        if self.next.is_dir():
+            cells = self.next / CELLS
+            if cells.exists() and Map(bpf.obj_get(cells)).info.id in self._used():
+                self.advance()
+            else:
+                remove(self.next)
+        if self.coming.is_dir():
+            self._sort_programs()
+
+    def program_of(self, link: bpf.Fd, name: str) -> bpf.Fd | None:
+        """Return the program that a hook's link runs; None if it is not pinned and may not be found.
+
+        It is not if the Axon that made the link pinned none.
+        """
+        number = bpf.link_info(link).prog_id
+        for path in (self.programs / name, self.coming / name):
+            if path.exists():
+                program = bpf.obj_get(path)
+                if bpf.prog_info(program).id == number:
+                    return program
+        try:
+            return bpf.prog_by_id(number)
+        except PermissionError:
+            return None
+
+    def pin_coming(self, programs: Mapping[str, bpf.Fd]) -> None:
+        """Pin the programs that links are to be given; raise KernelError if that fails."""
+        pin(programs, self.coming)
+
+    def settle_programs(self) -> None:
+        """Let the programs in `coming`, which the links run by now, be those in `programs`."""
+        remove(self.programs)
+        self.coming.rename(self.programs)
+
+    def _used(self) -> set[int]:
+        """Return the ids of the maps that the attached programs use."""
         used: set[int] = set()
         for path in entries(self.links):
-            with bpf.obj_get(path) as link, bpf.prog_by_id(bpf.link_info(link).prog_id) as program:
+            with bpf.obj_get(path) as link:
+                program = self.program_of(link, path.name)
+                if program is None:
+                    raise KernelError(
+                        f"An upgrade of what is pinned in {self.dir} was cut short, and only "
+                        "CAP_SYS_ADMIN may see how far it had come. Run `axon run --keep` once as "
+                        "root, or `axon detach` to begin anew."
+                    )
                 used |= bpf.prog_map_ids(program)
-        coming = self.next / CELLS
-        if coming.exists() and Map(bpf.obj_get(coming)).info.id in used:
-            self.advance()
-        else:
-            remove(self.next)
+        return used
+
+    def _sort_programs(self) -> None:
+        """Keep in `programs` what each link runs; a part of them may have been given new ones."""
+        self.programs.mkdir(mode=0o700, exist_ok=True)
+        for path in entries(self.coming):
+            if not (self.links / path.name).exists():
+                continue
+            with bpf.obj_get(self.links / path.name) as link, bpf.obj_get(path) as program:
+                if bpf.link_info(link).prog_id == bpf.prog_info(program).id:
+                    path.rename(self.programs / path.name)
+        remove(self.coming)
 
     def advance(self) -> None:
         """Let the maps in `next` take the place of those in `maps`, which become `old`."""
@@ -87,7 +138,15 @@ class Pins:
         for path in entries(self.links):
             with suppress(OSError), bpf.obj_get(path) as link:
                 bpf.link_detach(link)
-        for directory in (self.links, self.next, self.old, self.maps, self.dir):
+        for directory in (
+            self.links,
+            self.programs,
+            self.coming,
+            self.next,
+            self.old,
+            self.maps,
+            self.dir,
+        ):
             removed += remove(directory)
         return removed
 
@@ -98,24 +157,27 @@ def entries(directory: Path) -> list[Path]:
 
 
 def open_maps(directory: Path) -> dict[str, Map]:
-    """Open every map pinned in a directory, with the dtypes that the kernel knows for it."""
-    types: dict[int, Btf] = {}
+    """Open every map pinned in a directory, with its dtypes as they are described there.
+
+    Raise KernelError where they are not and may not be asked for.
+    """
+    types = Types(directory)
     found = {}
     for path in entries(directory):
-        fd = bpf.obj_get(path)
-        found[path.name] = Map(fd, *_dtypes(fd, types))
+        if not path.name.startswith(PREFIX):
+            found[path.name] = _described(bpf.obj_get(path), types)
     return found
 
 
-def pin_maps(maps: Mapping[str, Map], directory: Path) -> None:
-    """Pin maps by their names in a new directory; raise KernelError if that fails, leaving nothing behind."""
+def pin(objects: Mapping[str, bpf.Fd], directory: Path) -> None:
+    """Pin objects by their names in a new directory; raise KernelError if that fails, leaving nothing behind."""
     try:
         directory.mkdir(mode=0o700)
-        for name, item in maps.items():
-            bpf.obj_pin(item.fd, directory / name)
+        for name, fd in objects.items():
+            bpf.obj_pin(fd, directory / name)
     except OSError as e:
         remove(directory)
-        raise explain(e, f"pin the maps in {directory}") from e
+        raise explain(e, f"pin anything in {directory}") from e
 
 
 def remove(directory: Path) -> list[str]:
@@ -130,13 +192,10 @@ def remove(directory: Path) -> list[str]:
     return removed
 
 
-def _dtypes(fd: bpf.Fd, types: dict[int, Btf]) -> tuple[np.dtype[Any] | None, np.dtype[Any] | None]:
-    """Return the key's and value's dtypes by the BTF that the kernel keeps; None where it has none."""
+def _described(fd: bpf.Fd, types: Types) -> Map:
     info = bpf.map_info(fd)
     if not info.btf_id:
-        return None, None
-    if info.btf_id not in types:
-        types[info.btf_id] = Btf(bpf.btf_bytes(info.btf_id))
+        return Map(fd)
+    btf = types.of(info.btf_id)
     key, value = info.btf_key_type_id, info.btf_value_type_id
-    btf = types[info.btf_id]
-    return btf.dtype(key) if key else None, btf.dtype(value) if value else None
+    return Map(fd, btf.dtype(key) if key else None, btf.dtype(value) if value else None, btf)

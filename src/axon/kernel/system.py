@@ -117,7 +117,7 @@ def missing_capabilities(have: set[str]) -> list[str]:
     """Return which capabilities are missing to load and attach the programs."""
     if "CAP_SYS_ADMIN" in have:  # before 5.8 the only one; it still stands for the others
         return [] if "CAP_NET_ADMIN" in have else ["CAP_NET_ADMIN"]
-    return sorted({"CAP_BPF", "CAP_NET_ADMIN", "CAP_PERFMON", "CAP_SYS_ADMIN"} - have)
+    return sorted({"CAP_BPF", "CAP_NET_ADMIN", "CAP_PERFMON"} - have)
 
 
 def raise_memlock() -> tuple[int, int]:

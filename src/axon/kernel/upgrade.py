@@ -6,7 +6,6 @@ import errno
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from axon.kernel import bpf
 from axon.kernel.btf import Btf
 from axon.kernel.convert import converted
 from axon.kernel.maps import Map
@@ -58,8 +57,8 @@ def is_pinned(name: str) -> bool:
 
 def pinned_version(before: Mapping[str, Map]) -> int | None:
     """Return the version of the layouts of pinned maps, None if they do not tell."""
-    ids = [m.info.btf_id for m in before.values() if m.info.btf_id]
-    return _version(Btf(bpf.btf_bytes(ids[0]))) if ids else None
+    types = next((m.types for m in before.values() if m.types), None)
+    return _version(types) if types else None
 
 
 def generation(before: Mapping[str, Map]) -> int:

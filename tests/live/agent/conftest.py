@@ -115,7 +115,7 @@ class Running:
             "AXON_LOG_FORMAT": "json",
             "AXON_SLOW_MS": "100",
         }
-        self.command = (sys.executable, "-m", "axon", "run", "--no-table")
+        self.command: tuple[str, ...] = (sys.executable, "-m", "axon", "run", "--no-table")
         self.log = scratch / "agent.log"
         self.client = Client(self.run_dir / "axon.sock", timeout=10)
         self.process: subprocess.Popen[bytes] | None = None

@@ -70,7 +70,7 @@ def test_resizing_keeps_connections(attach: Attach, settings: Settings) -> None:
     attach(max_series=2000).close(detach=False)
     changed = {name for name, number in ids(settings).items() if number != before[name]}
     assert changed == {"ax_cells", "ax_series", "ax_slots", "ax_free"}
-    assert {path.name for path in entries(settings.pin_dir)} == {"links", "maps"}
+    assert {path.name for path in entries(settings.pin_dir)} == {"links", "maps", "programs"}
 
 
 def test_resizing_under_traffic_counts_exactly(attach: Attach, talk: Talk, seen: Seen) -> None:
@@ -186,7 +186,7 @@ def test_failure_half_way_is_undone(
         with pytest.raises(KernelError, match="full"):
             attach(max_series=2000)
     assert ids(settings) == before
-    assert {path.name for path in entries(settings.pin_dir)} == {"links", "maps"}
+    assert {path.name for path in entries(settings.pin_dir)} == {"links", "maps", "programs"}
     assert talk(10).wait() == 0
     assert seen(attach()) == 10
 
@@ -235,7 +235,7 @@ def test_death_before_renaming(
     assert talk(10).wait() == 0
     attached = attach(max_series=2000)
     assert seen(attached) == 20
-    assert {path.name for path in entries(settings.pin_dir)} == {"links", "maps"}
+    assert {path.name for path in entries(settings.pin_dir)} == {"links", "maps", "programs"}
 
 
 def _fail_after(
