@@ -439,6 +439,7 @@ AX_GLOBAL int ax_field(struct __sk_buff *skb, u32 lvl)
 		if (low == AX_W_CONTENT && to - from >= 15 && (next & AX_LOW(7)) == AX_W_LENGTH)
 			r = w->cut ? AX_L_BAD_LENGTH : ax_length(lvl, from + 15, to);
 		else if (low == AX_W_TRANSFER && to - from >= 18 && next == AX_W_ENCODING &&
+			 (w->win[AX_INDEX(from, AX_WINDOW) + 16] | 0x20) == 'g' &&
 			 w->win[AX_INDEX(from, AX_WINDOW) + 17] == ':')
 			r = w->cut ? AX_L_BAD_LENGTH : ax_coding(lvl, from + 17, to);
 		else if ((low & AX_LOW(5)) == AX_W_HOST && to - from >= 5 && !w->resp && (w->d.h.flags & AX_D_TEXT))
