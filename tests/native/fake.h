@@ -5,6 +5,9 @@
 
 #include "native.h"
 
+/* Of no interest to a fuzzer: its way is to be found in the machine. */
+#define NX_UNWATCHED __attribute__((no_sanitize("coverage")))
+
 struct nx_options {
 	uint32_t max_series;
 	uint32_t shard_mask;
@@ -64,6 +67,7 @@ int nx_release(struct nx_sock *s);
 int nx_own(struct nx_sock *s, uint32_t how);
 int nx_idle(void);
 uint64_t nx_counted(void);
+uint32_t nx_asked(const struct nx_sock *s);
 uint32_t nx_bucket(uint64_t ns);
 uint32_t nx_size_bucket(uint64_t bytes);
 

@@ -51,7 +51,7 @@ static void configure(const struct ax_config *to)
 }
 
 /* The state of the first start: empty maps, free slots, a secret. Work areas hold what earlier runs left behind. */
-void nx_reset(const struct nx_options *o)
+NX_UNWATCHED void nx_reset(const struct nx_options *o)
 {
 	static int defined;
 	struct ax_config c = {
@@ -221,7 +221,7 @@ int nx_own(struct nx_sock *s, uint32_t how)
 }
 
 /* Between two packets: is every work area free, and has nothing been written behind one? */
-int nx_idle(void)
+NX_UNWATCHED int nx_idle(void)
 {
 	u32 cpu = nx_cpu;
 	int idle = nx_zones_clean();
@@ -235,7 +235,7 @@ int nx_idle(void)
 }
 
 /* Requests counted so far, in whatever series. */
-uint64_t nx_counted(void)
+NX_UNWATCHED uint64_t nx_counted(void)
 {
 	const struct nx_map *m = nx_map("ax_cells");
 	uint64_t n = 0;
@@ -247,6 +247,14 @@ uint64_t nx_counted(void)
 			n += cell->hist[b];
 	}
 	return n;
+}
+
+/* Requests of a connection that have been read to their end. */
+uint32_t nx_asked(const struct nx_sock *s)
+{
+	const struct ax_conn *c = nx_storage_of(s, nx_map("ax_conns"));
+
+	return c ? c->req.n - (c->req.phase >= AX_PH_CHUNK && c->req.phase < AX_PH_DEAD) : 0;
 }
 
 uint32_t nx_bucket(uint64_t ns)

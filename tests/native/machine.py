@@ -145,6 +145,7 @@ class Machine:
             ("nx_own", c_int, (sock, c_uint32)),
             ("nx_idle", c_int, ()),
             ("nx_counted", c_uint64, ()),
+            ("nx_asked", c_uint32, (sock,)),
             ("nx_bucket", c_uint32, (c_uint64,)),
             ("nx_size_bucket", c_uint32, (c_uint64,)),
         ):
@@ -366,6 +367,11 @@ class Sock:
             return None
         dtype = self.machine.btf.struct(struct)
         return _row(at, dtype)
+
+    @property
+    def asked(self) -> int:
+        """How many requests have been read to their end."""
+        return int(self.machine.lib.nx_asked(self.pointer))
 
     @property
     def kind(self) -> str:
