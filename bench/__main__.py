@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Mapping
 
 from axon.errors import AxonError
-from bench import agent, bulk, idle, kernel, report, scrape, throughput
+from bench import agent, bulk, idle, kernel, look, report, scrape, throughput
 from bench.report import Table
 from bench.world import BenchError
 
@@ -17,6 +17,7 @@ SECTIONS: Mapping[str, Callable[[], Table]] = {
     "throughput": throughput.measure,
     "agent": agent.measure,
     "scrape": scrape.measure,
+    "look": look.measure,
     "idle": idle.measure,
     "bulk": bulk.measure,
 }

@@ -1,4 +1,4 @@
-"""What a look at the counters costs, by how many series have changed since the last: `python -m bench.look`."""
+"""What a look at the counters costs, by how many series have changed since the last."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def measure() -> Table:
     """Write series into the maps of a data plane, change some of them and look."""
     table = Table(
         f"A look at {_SERIES:,} series",
-        "python -m bench.look",
+        "make bench BENCH=look",
         (
             "series changed",
             "look, CPU ms",
@@ -90,7 +90,3 @@ def _row(plane: kernel.Kernel, share: float, scratch: Path) -> tuple[str, str, s
         f"{statistics.median(looks) * 1e3:.1f}",
         f"{statistics.median(shown) * 1e3:.1f}",
     )
-
-
-if __name__ == "__main__":
-    print(measure().markdown())

@@ -143,9 +143,12 @@ class Collector:
                 continue
             slots = rows + low
             counts = _added([shard[rows, layout.first :] for shard in shards])
-            full = np.flatnonzero(counts != 0)
-            row, bucket = np.divmod(full, layout.width)
-            keys.append(((slots[row] << SHIFT) + bucket).astype(np.uint32))
+            filled = counts != 0
+            full = np.flatnonzero(filled)
+            # The key of each row's first bucket, less that bucket's place among all.
+            base = (slots << SHIFT) - np.arange(len(slots)) * layout.width
+            each = np.count_nonzero(filled, axis=1)
+            keys.append((full + np.repeat(base, each)).astype(np.uint32))
             values.append(counts.ravel()[full])
             looked.append(slots)
             sums.append(grown[rows])

@@ -49,7 +49,7 @@ class Sparse:
         kind = self.values.dtype if fits else values.dtype
         if not len(self.keys):
             return Sparse(keys, values.astype(kind)), values
-        at = np.searchsorted(self.keys, keys)
+        at = self._places(keys)
         near = np.minimum(at, len(self.keys) - 1)
         new = self.keys[near] != keys
         grown = values - np.where(new, np.uint64(0), self.values[near])
@@ -75,10 +75,28 @@ class Sparse:
     def dense(self, rows: Rows, buckets: range) -> U64:
         """Return (len(rows), len(buckets)) counts."""
         out = np.zeros((len(rows), len(buckets)), np.uint64)
-        low = np.searchsorted(self.keys, row_starts(rows, buckets.start))
-        high = np.searchsorted(self.keys, row_starts(rows, buckets.stop))
-        length = high - low
+        entry, length = self._entries(
+            row_starts(rows, buckets.start), row_starts(rows, buckets.stop)
+        )
         row = np.repeat(np.arange(len(rows)), length)
-        entry = np.arange(len(row)) + np.repeat(low - (np.cumsum(length) - length), length)
         out[row, (self.keys[entry] & 0xFF) - buckets.start] = self.values[entry]
         return out
+
+    def _places(self, keys: Keys) -> Rows:
+        """Return where ascending keys stand, or would.
+
+        Mostly they are all that their rows have, so that only rows have to be looked for.
+        """
+        rows = keys >> SHIFT
+        rows = rows[np.flatnonzero(np.diff(rows, prepend=rows[:1] + 1))].astype(np.intp)
+        entry, _ = self._entries(row_starts(rows), row_starts(rows, 1 << SHIFT))
+        if len(entry) == len(keys) and bool((self.keys[entry] == keys).all()):
+            return entry
+        return np.searchsorted(self.keys, keys)
+
+    def _entries(self, starts: Keys, stops: Keys) -> tuple[Rows, Rows]:
+        """Return the places of all keys within some ranges, and how many each range has."""
+        low, high = np.searchsorted(self.keys, starts), np.searchsorted(self.keys, stops)
+        length = high - low
+        first = np.repeat(low - (np.cumsum(length) - length), length)
+        return first + np.arange(len(first)), length
