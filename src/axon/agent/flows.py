@@ -131,7 +131,7 @@ class Reader:
             status=status or None,
             error=self._errors.get(int(record["error"])),
             duration=int(record["duration"]) / 1e9,
-            ttfb=int(record["ttfb"]) / 1e9 if status else None,
+            ttfb=int(record["ttfb"]) / 1e9 or None,
             request_body=int(record["req_body"]),
             response_body=int(record["resp_body"]),
             request_wire=int(record["req_wire"]),

@@ -40,7 +40,7 @@ class Endpoint(_Struct, frozen=True):
     p95: float | None
     p99: float | None
     ttfb: float | None
-    """Mean time from the request's first byte to the response's."""
+    """Mean time from the request's first byte to the response's; null where none was answered."""
     request_bytes: float
     """On the wire, a second, heads included."""
     response_bytes: float

@@ -56,7 +56,8 @@ class Stats:
     """Groups of series within the window, an entry a group.
 
     `seconds` is how long the window is by now. Durations are in seconds, NaN where there was no
-    request; the others are totals of the window: divide by `seconds` for rates.
+    request, `ttfb` where none was answered; the others are totals of the window: divide by
+    `seconds` for rates.
     """
 
     seconds: float
@@ -118,14 +119,18 @@ class Window:
         group_of = self._table(slots, groups, n)
         failed_of = self._table(slots, np.where(failed, groups, n), n)
         count, errors, sums = np.zeros(n), np.zeros(n), np.zeros((self.layout.first, n))
+        answered, first_byte = np.zeros(n), self.layout.sums["ttfb_sum"]
         for change in self.changes:
             group = group_of[change.slots]
             count += _sums(group, change.counts, n)
             errors += _sums(failed_of[change.slots], change.counts, n)
+            # Requests of one series have all been answered, or none.
+            answered += _sums(group, change.counts * (change.sums[:, first_byte] > 0), n)
             for word in self.layout.sums.values():
                 sums[word] += _sums(group, change.sums[:, word], n)
         total = {name: sums[word] for name, word in self.layout.sums.items()}
         requests = np.where(count > 0, count, np.nan)
+        responses = np.where(answered > 0, answered, np.nan)
         p50, p95, p99 = self._quantiles(group_of, n)
         return Stats(
             seconds=self.seconds,
@@ -135,7 +140,7 @@ class Window:
             p95=p95,
             p99=p99,
             mean=total["dur_sum"] / requests / 1e9,
-            ttfb=total["ttfb_sum"] / requests / 1e9,
+            ttfb=total["ttfb_sum"] / responses / 1e9,
             req_body=total["req_body"],
             resp_body=total["resp_body"],
             req_wire=total["req_wire"],

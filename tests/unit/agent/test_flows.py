@@ -99,7 +99,7 @@ def test_a_record_is_made_readable(abi: Abi) -> None:
     assert (made.error, made.reasons, made.version) == ("incomplete", ["error"], "1.1")
     assert (made.connection, made.command, made.host) == ("abcdef0123456789", "ngx", None)
 
-    flow["status"] = 0
+    flow["status"] = flow["ttfb"] = 0
     flow["flags"] = abi.enum("ax_flow_flag")["AX_FLOW_NO_TEXT"]
     flow["role"] = abi.enum("ax_role")["AX_ROLE_CLIENT"]
     (made,) = reader.read(flow)

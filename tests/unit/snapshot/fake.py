@@ -141,13 +141,18 @@ class FakeKernel:
         times: int = 1,
         shard: int = 0,
         socket: Socket | None = None,
+        answered: bool = True,
     ) -> None:
         """Count finished requests, as ax_account_body does."""
         socket = socket or Socket()
         if socket.key != key.tobytes() or self.table[socket.slot]["gen"] != socket.gen:
             socket.slot, socket.gen = self.slot_of(key)
             socket.key = key.tobytes() if socket.slot > 1 else b""
-        self.add(self.memory[shard % self.shards][socket.slot], duration, body, times)
+        cell = self.memory[shard % self.shards][socket.slot]
+        before = int(cell["ttfb_sum"])
+        self.add(cell, duration, body, times)
+        if not answered:
+            cell["ttfb_sum"] = before
 
     @staticmethod
     def add(cell: Any, duration: int, body: int = 0, times: int = 1) -> None:

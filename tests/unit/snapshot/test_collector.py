@@ -100,6 +100,22 @@ def test_groups_have_rates_errors_and_quantiles(collect: Make) -> None:
     assert stats.req_wire[1] == 10 * 80
 
 
+def test_the_first_byte_of_no_response_takes_no_time(collect: Make) -> None:
+    """Requests without a response are left out of the mean; it is unknown where there was none."""
+    kernel = FakeKernel()
+    collector = collect(kernel)
+    collector.tick()
+    for route in (8, 9):
+        kernel.request(kernel.key(route=route), duration=900_000_000, times=9, answered=False)
+    kernel.request(kernel.key(route=9, status=200), duration=10_000_000)
+    [look] = looks(kernel, collector, 1)
+    groups = np.select([look.keys["route"] == 9, look.keys["route"] == 8], [0, 1], 2)
+    stats = look.window.stats(look.slots, groups, 2, np.zeros(len(look), np.bool_))
+    assert stats.count.tolist() == [10, 9]
+    assert stats.ttfb[0] == pytest.approx(0.005)
+    assert np.isnan(stats.ttfb[1])
+
+
 def test_many_groups_are_the_same_as_few(collect: Make) -> None:
     """Quantiles do not depend on how many groups are expanded at a time."""
     kernel = FakeKernel(max_series=3000)
