@@ -40,7 +40,7 @@ static __always_inline void ax_settle_dead(struct ax_work *w, u32 lvl, struct bp
 			    c->resp.phase != AX_PH_FIELDS) {
 				o->status = c->status;
 				o->error = AX_ERROR_INCOMPLETE;
-				o->ttfb = c->respr.t0 - o->t0;
+				o->ttfb = ax_since(o->t0, c->respr.t0);
 				o->resp_body = c->respr.body;
 				o->resp_wire = c->respr.body + c->respr.over;
 			}

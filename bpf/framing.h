@@ -53,7 +53,7 @@ static __always_inline int ax_finish(struct ax_work *w, struct bpf_sock *sk, str
 	if (!q)
 		return -1;
 	o->t0 = t0;
-	o->duration = end - t0;
+	o->duration = ax_since(t0, end);
 	o->route = q->route;
 	o->method = q->method;
 	o->version = !(q->flags & AX_Q_HTTP10);
@@ -185,7 +185,7 @@ AX_GLOBAL int ax_response_done(struct __sk_buff *skb, u32 lvl, u32 error)
 	if (!ax_finish(w, sk, c, now)) {
 		w->done.status = status;
 		w->done.error = error;
-		w->done.ttfb = status ? w->d.r.t0 - w->done.t0 : 0;
+		w->done.ttfb = status ? ax_since(w->done.t0, w->d.r.t0) : 0;
 		w->done.resp_body = status ? w->d.r.body : 0;
 		w->done.resp_wire = status ? w->d.r.body + w->d.r.over : 0;
 		ax_account_body(w, lvl, c, cold);

@@ -88,11 +88,25 @@ static __always_inline void ax_count(u32 what)
 	ax_count_n(what, 1);
 }
 
+/* When the packet was sent, without asking the clock: TCP notes the time of every segment that it sends (its earliest
+ * departure, CLOCK_MONOTONIC; Linux 4.20, commit d3edd06ea8ea). 0 for a packet that arrives: ask the clock then. */
+static __always_inline u64 ax_sent(struct __sk_buff *skb, u32 dir)
+{
+	return dir ? skb->tstamp : 0;
+}
+
 static __always_inline u64 ax_now(struct ax_work *w)
 {
 	if (!w->now)
 		w->now = bpf_ktime_get_ns();
 	return w->now;
+}
+
+/* ns from one to the other. Not below 0: a segment may be stamped on one core while a request that its answer is then
+ * taken for arrives on another. */
+static __always_inline u64 ax_since(u64 from, u64 to)
+{
+	return (s64)(to - from) < 0 ? 0 : to - from;
 }
 
 #endif

@@ -501,7 +501,8 @@ static __always_inline int ax_again(struct __sk_buff *skb, struct ax_work *w, st
 		return 0;
 	if (!ax_same(skb, w, len, ax_request_key(ctl, ctl->route_serial), c->req_memo))
 		return 0;
-	c->t0 = bpf_ktime_get_ns();
+	w->now = ax_sent(skb, w->dir);
+	c->t0 = ax_now(w);
 	c->q0_no = c->req.n;
 	c->req.nxt = seq + len;
 	c->req.n++;
@@ -528,7 +529,8 @@ static __always_inline int ax_answered(struct __sk_buff *skb, u32 lvl, struct ax
 		return 0;
 	if (!ax_same(skb, w, head, ctl->secret, c->resp_memo))
 		return 0;
-	w->now = bpf_ktime_get_ns();
+	w->now = ax_sent(skb, w->dir);
+	ax_now(w);
 	if (!w->dir) {
 		c->snap_seq = seq;
 		c->respr.since = rest == c->memo_left;
@@ -544,7 +546,7 @@ static __always_inline int ax_answered(struct __sk_buff *skb, u32 lvl, struct ax
 		return 1;
 	}
 	o->t0 = c->t0;
-	o->duration = o->ttfb = w->now - c->t0;
+	o->duration = o->ttfb = ax_since(c->t0, w->now);
 	o->route = c->q0.route;
 	o->method = c->q0.method;
 	o->version = !(c->q0.flags & AX_Q_HTTP10);
@@ -657,7 +659,7 @@ static __always_inline void ax_packet(struct __sk_buff *skb, u32 dir)
 		w->end = len;
 		w->wbase = 0;
 		w->wlen = 0;
-		w->now = 0;
+		w->now = ax_sent(skb, dir);
 		w->why = 0;
 		w->fin = 0;
 		w->tcp_flags = flags;

@@ -30,6 +30,7 @@ struct nx_node {
 };
 
 uint64_t nx_clock = 1;
+uint64_t nx_lag;
 uint32_t nx_cpu, nx_pid = 1, nx_tid = 1;
 char nx_comm[16] = "native";
 uint64_t nx_calls, nx_fail_from, nx_fail_to, nx_interrupt_at;

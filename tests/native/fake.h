@@ -33,6 +33,7 @@ enum nx_flag { NX_FIN = 1, NX_SYN = 2, NX_RST = 4, NX_PSH = 8, NX_ACK = 16 };
 
 /* The fake kernel. */
 extern uint64_t nx_clock;	/* ns */
+extern uint64_t nx_lag;	/* ns; a leaving segment was stamped by TCP so long before its hook runs */
 extern uint32_t nx_cpu;
 extern uint32_t nx_pid, nx_tid;
 extern char nx_comm[16];

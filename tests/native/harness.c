@@ -112,6 +112,7 @@ int nx_packet(struct nx_sock *s, uint32_t dir, uint32_t seq, uint32_t flags, con
 	skb.linear = head;
 	skb.skb.len = head + len;
 	skb.skb.sk = &s->sk;
+	skb.skb.tstamp = dir ? nx_clock - nx_lag : 0;
 	if (v4) {
 		p[0] = 0x45;
 		p[9] = AX_IPPROTO_TCP;

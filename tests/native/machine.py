@@ -152,6 +152,7 @@ class Machine:
             function = getattr(lib, name)
             function.restype, function.argtypes = result, arguments
         self._clock = c_uint64.in_dll(lib, "nx_clock")
+        self._lag = c_uint64.in_dll(lib, "nx_lag")
         self.names = {
             value: name.removeprefix("AX_")
             for name, value in self.btf.enum("ax_stat").items()
@@ -177,6 +178,7 @@ class Machine:
         )
         self.lib.nx_reset(ctypes.byref(options))
         self.now = 1_000_000_000
+        self.lag = 0
         self.ctl = self.array("ax_ctl", "ax_ctl")[0]
         self.filters = self.array("ax_filters", "ax_filter")
 
@@ -188,6 +190,15 @@ class Machine:
     @now.setter
     def now(self, ns: int) -> None:
         self._clock.value = ns
+
+    @property
+    def lag(self) -> int:
+        """How long before its hook runs TCP has stamped a leaving segment, in ns."""
+        return self._lag.value
+
+    @lag.setter
+    def lag(self, ns: int) -> None:
+        self._lag.value = ns
 
     def map(self, name: str) -> Any:
         """Return a map's pointer."""
