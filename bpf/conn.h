@@ -24,13 +24,26 @@ static __always_inline void ax_dir_out(struct ax_conn *c, struct ax_dir *d, int 
 	d->snap_seq = c->snap_seq;
 	if (resp) {
 		d->h = c->resp;
+		ax_barrier();	/* `nxt` before the rest */
 		d->memo = c->resp_memo;
 		d->r = c->respr;
 	} else {
 		d->h = c->req;
+		ax_barrier();
 		d->memo = c->req_memo;
 		d->r = c->reqr;
 	}
+}
+
+/* The rest of a direction's state before `nxt`: with that another run may go on. */
+static __always_inline void ax_hot_in(struct ax_hot *to, const struct ax_hot *from)
+{
+	to->n = from->n;
+	to->phase = from->phase;
+	to->flags = from->flags;
+	to->memo_len = from->memo_len;
+	ax_barrier();
+	to->nxt = from->nxt;
 }
 
 /* `arriving`: the direction is the one that TCP may discard from. */
@@ -39,13 +52,13 @@ static __always_inline void ax_dir_in(struct ax_conn *c, struct ax_dir *d, int r
 	if (arriving)
 		c->snap_seq = d->snap_seq;
 	if (resp) {
-		c->resp = d->h;
 		c->resp_memo = d->memo;
 		c->respr = d->r;
+		ax_hot_in(&c->resp, &d->h);
 	} else {
-		c->req = d->h;
 		c->req_memo = d->memo;
 		c->reqr = d->r;
+		ax_hot_in(&c->req, &d->h);
 	}
 }
 

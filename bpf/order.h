@@ -153,15 +153,58 @@ AX_GLOBAL int ax_kept_before(u32 lvl, u32 had)
 	return k && k->len + k->more == len ? 0 : len;
 }
 
+/* How much of what begins at `seq` the run has that it begins in or goes on from; -1: there is none. */
+static __always_inline s32 ax_run_has(const struct ax_run *r, u32 seq, u32 kept)
+{
+	return r->len && r->kept == kept && seq - r->seq <= r->len ? (s32)(r->seq + r->len - seq) : -1;
+}
+
+/* Puts a stretch among the early ones, its bytes being kept by now. 0, or -1 if there is no room. */
+static __always_inline int ax_enter(struct ax_conn *c, struct ax_ooo *o, u32 seq, u32 len, u32 kept, u32 fin)
+{
+	u32 at = AX_RUNS, room = AX_RUNS;
+	struct ax_run *r;
+	int lost = 0;
+
+	bpf_spin_lock(&o->lock);
+#pragma clang loop unroll(disable)
+	for (u32 i = 0; i < AX_RUNS; i++) {
+		r = &o->run[i];
+		if (!r->len)
+			room = i;
+		else if (ax_run_has(r, seq, kept) >= 0)
+			at = i;
+	}
+	if (at < AX_RUNS) {
+		r = &o->run[AX_INDEX(at, AX_RUNS)];
+		if (seq + len - r->seq > r->len)
+			r->len = seq + len - r->seq;
+	} else if (room < AX_RUNS) {
+		r = &o->run[AX_INDEX(room, AX_RUNS)];
+		r->seq = seq;
+		r->len = len;
+		r->kept = kept;
+	} else {
+		lost = len;
+	}
+	if (fin) {
+		o->fin = seq + len;
+		o->fin_known = 1;
+	}
+	c->early = 1;
+	bpf_spin_unlock(&o->lock);
+	return lost ? -1 : 0;
+}
+
 /* An out-of-order segment: remembers its place, and its bytes unless they lie within a body of known length. */
 AX_GLOBAL int ax_keep_early(struct __sk_buff *skb, u32 lvl)
 {
 	struct ax_work *w = ax_area(lvl);
 	struct bpf_sock *sk = ax_sock(skb);
-	u32 seq, len, kept, from = 0, at = AX_RUNS, room = AX_RUNS;
-	struct ax_run *r;
+	u32 seq, len, kept, from = 0;
 	struct ax_conn *c;
 	struct ax_ooo *o;
+	s32 has;
 
 	if (!w || !sk)
 		return -1;
@@ -171,50 +214,34 @@ AX_GLOBAL int ax_keep_early(struct __sk_buff *skb, u32 lvl)
 		ax_count(AX_LOST_MEMORY);
 		return -1;
 	}
-	c->seen[0] |= AX_SEEN_EARLY;
 	seq = w->seq;
 	len = w->end;
-	if (w->tcp_flags & AX_TCP_FIN) {
-		o->fin = seq + len;
-		o->fin_known = 1;
-	}
-	if (!len)
-		return 0;
 	kept = !(w->d.h.phase == AX_PH_CLOSE || w->d.h.phase == AX_PH_DEAD ||
 		 ((w->d.h.phase == AX_PH_BODY || w->d.h.phase == AX_PH_DATA) &&
 		  w->d.r.left >= (u64)(seq - w->d.h.nxt) + len));
-	/* the run that it begins in or goes on from, or a free one */
-#pragma clang loop unroll(disable)
-	for (u32 i = 0; i < AX_RUNS; i++) {
-		r = &o->run[i];
-		if (!r->len)
-			room = i;
-		else if (r->kept == kept && seq - r->seq <= r->len)
-			at = i;
-	}
-	if (kept)
+	if (kept && len) {
 		ax_stash_key(skb, w);
-	if (at < AX_RUNS) {
-		r = &o->run[AX_INDEX(at, AX_RUNS)];
-		from = r->seq + r->len - seq;
-		if (kept)
+#pragma clang loop unroll(disable)
+		for (u32 i = 0; i < AX_RUNS; i++) {
+			has = ax_run_has(&o->run[i], seq, 1);
+			if (has > 0)
+				from = has;
+		}
+		if (from)
 			from = ax_kept_before(lvl, from);
-		if (seq + len - r->seq > r->len)
-			r->len = seq + len - r->seq;
-	} else if (room < AX_RUNS) {
-		r = &o->run[AX_INDEX(room, AX_RUNS)];
-		r->seq = seq;
-		r->len = len;
-		r->kept = kept;
-	} else {
+		if (from > len)
+			from = len;
+		if (ax_stash_all(skb, lvl, from)) {
+			ax_count(AX_LOST_REORDER);
+			return -1;
+		}
+	}
+	if (ax_enter(c, o, seq + from, len - from, kept, w->tcp_flags & AX_TCP_FIN)) {
 		ax_count(AX_LOST_REORDER);
 		return -1;
 	}
-	if (kept && ax_stash_all(skb, lvl, from)) {
-		ax_count(AX_LOST_REORDER);
-		return -1;
-	}
-	ax_count(AX_INFO_REORDERED);
+	if (len)
+		ax_count(AX_INFO_REORDERED);
 	return 0;
 }
 
@@ -283,14 +310,16 @@ AX_GLOBAL int ax_drain_next(u32 lvl)
 	return 1;
 }
 
-/* Chooses the run of kept data that the stream has reached; runs that are past are forgotten. 1, or 0 if none. */
+/* Takes the run of kept data that the stream has reached; runs that are past are forgotten. 1, or 0 if none. Whoever
+ * takes it reads it: nobody else's packet begins where the stream stands. */
 AX_GLOBAL int ax_drain_choose(struct __sk_buff *skb, u32 lvl)
 {
 	struct ax_work *w = ax_area(lvl);
 	struct bpf_sock *sk = ax_sock(skb);
+	u32 nxt, seq = 0, len = 0, kept = 0;
+	int found = 0, left = 0, fin = 0;
 	struct ax_conn *c;
 	struct ax_ooo *o;
-	int found = 0, left = 0;
 
 	if (!w || !sk)
 		return 0;
@@ -299,6 +328,8 @@ AX_GLOBAL int ax_drain_choose(struct __sk_buff *skb, u32 lvl)
 	if (!c || !o)
 		return 0;
 	ax_stash_key(skb, w);
+	bpf_spin_lock(&o->lock);
+	nxt = w->resp ? c->resp.nxt : c->req.nxt;
 #pragma clang loop unroll(disable)
 	for (int i = 0; i < AX_RUNS; i++) {
 		struct ax_run *r = &o->run[i];
@@ -306,29 +337,46 @@ AX_GLOBAL int ax_drain_choose(struct __sk_buff *skb, u32 lvl)
 
 		if (!r->len)
 			continue;
-		at = w->d.h.nxt - r->seq;
+		at = nxt - r->seq;
 		if (at >= 0 && (u32)at >= r->len) {
 			r->len = 0;
 		} else if (at >= 0 && !found) {
 			found = 1;
-			w->run_seq = w->drain_seq = r->seq;
-			w->run_len = r->len;
-			w->run_kept = r->kept;
+			seq = r->seq;
+			len = r->len;
+			kept = r->kept;
 			r->len = 0;
 		} else {
 			left = 1;
 		}
 	}
 	if (!found && o->fin_known) {
-		if (w->d.h.nxt == o->fin)
-			w->fin = 1;
-		left |= (s32)(o->fin - w->d.h.nxt) > 0;
+		fin = nxt == o->fin;
+		left |= (s32)(o->fin - nxt) > 0;
 	}
-	if (!found && !left) {
-		c->seen[0] &= ~AX_SEEN_EARLY;
-		bpf_sk_storage_delete(&ax_ooo, sk);
-	}
+	if (!found && !left)
+		c->early = 0;
+	bpf_spin_unlock(&o->lock);
+	w->fin |= fin;
+	w->run_seq = w->drain_seq = seq;
+	w->run_len = len;
+	w->run_kept = kept;
 	return found;
+}
+
+/* Has the stream reached a run that nobody has read yet? */
+static __always_inline int ax_run_waits(struct bpf_sock *sk, u32 nxt)
+{
+	struct ax_ooo *o = bpf_sk_storage_get(&ax_ooo, sk, 0, 0);
+
+	if (!o)
+		return 0;
+#pragma clang loop unroll(disable)
+	for (int i = 0; i < AX_RUNS; i++) {
+		if (o->run[i].len && nxt - o->run[i].seq < o->run[i].len)
+			return 1;
+	}
+	return 0;
 }
 
 /* Where an arriving segment stands against what has been read. enum ax_order_result. */
@@ -385,7 +433,8 @@ AX_GLOBAL int ax_arrange(struct __sk_buff *skb, u32 lvl)
 		return AX_O_READ;
 	}
 	/* a gap */
-	if ((s32)(rcv_nxt - nxt) > 0) {
+	c = bpf_sk_storage_get(&ax_conns, sk, 0, 0);
+	if ((s32)(rcv_nxt - nxt) > 0 && !(c && c->early && ax_run_waits(sk, nxt))) {
 		/* TCP has taken bytes that no hook showed; if they lie within a body that is no loss */
 		gap = delta;
 		if (w->d.h.phase == AX_PH_CLOSE || w->d.h.phase == AX_PH_DEAD ||

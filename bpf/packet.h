@@ -134,18 +134,6 @@ static __always_inline void ax_mark(struct __sk_buff *skb, u32 lvl, struct ax_wo
 	}
 }
 
-/* After the gap was (perhaps) closed: reads what was kept behind it. */
-static __always_inline void ax_drain(struct __sk_buff *skb, u32 lvl, struct ax_work *w)
-{
-#pragma clang loop unroll(disable)
-	for (int i = 0; i < AX_RUNS; i++) {
-		if (!ax_drain_choose(skb, lvl))
-			break;
-		ax_mark(skb, lvl, w, w->run_len);
-		ax_drain_run(skb, lvl, w);
-	}
-}
-
 /* Reads the data that met the listener in place of this child: `len` bytes, from w->drain_seq on. */
 AX_GLOBAL int ax_adopt(struct __sk_buff *skb, u32 lvl, u32 len)
 {
@@ -298,18 +286,64 @@ AX_GLOBAL int ax_settle(struct __sk_buff *skb, u32 lvl)
 	return 0;
 }
 
-static __always_inline void ax_load_state(struct ax_conn *c, struct ax_work *w, u32 seq)
+/* Takes the connection's state for a packet at `seq`. */
+AX_GLOBAL int ax_begin(struct __sk_buff *skb, u32 lvl, u32 seq)
 {
+	struct ax_work *w = ax_area(lvl);
+	struct ax_conn *c = ax_conn_of(skb);
+
+	if (!w || !c)
+		return -1;
 	w->resp = w->dir ^ c->role;
 	w->kind = w->was = c->kind;
 	w->loose = !!(c->flags & AX_C_LOOSE);
 	w->lose = AX_LOST_GAP;
+	w->why = 0;
 	w->status = c->status;
 	w->memo_left = c->memo_left;
 	w->memo_status = c->memo_status;
 	ax_dir_out(c, &w->d, w->resp);
 	if (w->d.h.flags & AX_D_ANY)
 		w->d.h.nxt = seq;
+	return 0;
+}
+
+/* Gives it back after a reading. -1: another run has overwritten the work area, the connection is given up. */
+AX_GLOBAL int ax_commit(struct __sk_buff *skb, u32 lvl)
+{
+	struct ax_work *w = ax_area(lvl);
+	struct ax_conn *c = ax_conn_of(skb);
+	int lost;
+
+	if (!w || !c)
+		return -1;
+	if (w->owner != (u64)(long)skb) {
+		ax_count(AX_LOST_NESTED);
+		c->kind = AX_KIND_BROKEN;
+		return -1;
+	}
+	if (w->resp) {
+		c->status = w->status;
+		if (w->d.h.memo_len) {
+			c->memo_left = w->memo_left;
+			c->memo_status = w->memo_status;
+		}
+	}
+	if (w->why && w->dir) {
+		ax_count_n(w->why, ax_lost_with(c, w->kind));
+	} else if (w->why) {
+		c->doubt = w->why;
+		c->doubt_kind = w->kind;
+		w->kind = w->d.h.n ? AX_KIND_HTTP : w->was;
+		w->d.h.phase = AX_PH_DEAD;
+	}
+	lost = w->kind == AX_KIND_SYNC && w->was == AX_KIND_HTTP;
+	if (w->kind != w->was && !lost)	/* the other direction may have changed it meanwhile */
+		c->kind = w->kind;
+	ax_dir_in(c, &w->d, w->resp, !w->dir);
+	if (lost)
+		ax_lose(c, w->lose);
+	return 0;
 }
 
 /* What was doubtful becomes certain when TCP has taken the packets: the reading of what arrives has ended, or bytes
@@ -383,17 +417,9 @@ AX_GLOBAL int ax_parse(struct __sk_buff *skb, u32 lvl)
 			return 0;
 	}
 	ax_count(AX_INFO_PARSED);
-	ax_load_state(c, w, seq);
+	ax_begin(skb, lvl, seq);
 	if (ax_is_rest(skb, lvl, w))
 		return 0;
-	if (!w->dir && seq != w->d.h.nxt && (c->seen[0] & AX_SEEN_EARLY)) {
-		/* another run may have kept a piece after the one before us looked for it: two cores, one socket */
-		ax_drain(skb, lvl, w);
-		w->seq = seq;
-		w->end = len;
-		w->pos = 0;
-		w->from_chunk = 0;
-	}
 	r = AX_O_READ;
 	if (seq != w->d.h.nxt && (len || (!w->dir && (w->tcp_flags & AX_TCP_FIN))))
 		r = ax_arrange(skb, lvl);
@@ -403,7 +429,7 @@ AX_GLOBAL int ax_parse(struct __sk_buff *skb, u32 lvl)
 		w->pos = 0;
 		if (!ax_recognise(skb, lvl))
 			return 0;
-		ax_load_state(c, w, seq);
+		ax_begin(skb, lvl, seq);
 		w->d.h.nxt = seq;
 		r = AX_O_READ;
 	}
@@ -412,41 +438,30 @@ AX_GLOBAL int ax_parse(struct __sk_buff *skb, u32 lvl)
 			ax_mark(skb, lvl, w, len);
 		ax_read(skb, lvl, w, AX_ROUNDS);
 		w->d.h.nxt = end_seq;
-		if (!w->dir && (c->seen[0] & AX_SEEN_EARLY))
-			ax_drain(skb, lvl, w);
+		if (ax_commit(skb, lvl))
+			return 0;
 	}
-	if ((w->fin || ((w->tcp_flags & AX_TCP_FIN) && end_seq == w->d.h.nxt)) && w->kind == AX_KIND_HTTP) {
-		c->seen[w->dir & 1] |= AX_SEEN_FIN;
-		if (w->resp)
-			ax_settle(skb, lvl);
-	}
-	if (w->owner != (u64)(long)skb) {
-		ax_count(AX_LOST_NESTED);
-		c->kind = AX_KIND_BROKEN;
-		return 0;
-	}
-	if (w->resp) {
-		c->status = w->status;
-		if (w->d.h.memo_len) {
-			c->memo_left = w->memo_left;
-			c->memo_status = w->memo_status;
+	if (!w->dir && c->early) {
+		/* perhaps the gap is closed: by this packet, or by one on another core while this one was kept */
+#pragma clang loop unroll(disable)
+		for (int i = 0; i < AX_RUNS; i++) {
+			if (w->why || !ax_drain_choose(skb, lvl))
+				break;
+			ax_begin(skb, lvl, 0);
+			ax_mark(skb, lvl, w, w->run_len);
+			ax_drain_run(skb, lvl, w);
+			if (ax_commit(skb, lvl))
+				return 0;
 		}
 	}
-	if (w->why && w->dir) {
-		ax_count_n(w->why, ax_lost_with(c, w->kind));
-	} else if (w->why) {
-		c->doubt = w->why;
-		c->doubt_kind = w->kind;
-		w->kind = w->d.h.n ? AX_KIND_HTTP : w->was;
-		w->d.h.phase = AX_PH_DEAD;
+	if ((w->fin || ((w->tcp_flags & AX_TCP_FIN) && end_seq == w->d.h.nxt)) && w->kind == AX_KIND_HTTP && !w->why) {
+		c->seen[w->dir & 1] |= AX_SEEN_FIN;
+		if (w->resp) {
+			ax_begin(skb, lvl, end_seq);
+			ax_settle(skb, lvl);
+			ax_commit(skb, lvl);
+		}
 	}
-	ax_dir_in(c, &w->d, w->resp, !w->dir);
-	if (w->kind == w->was)	/* the other direction may have changed it meanwhile */
-		return 0;
-	if (w->kind == AX_KIND_SYNC && w->was == AX_KIND_HTTP)
-		ax_lose(c, w->lose);
-	else
-		c->kind = w->kind;
 	return 0;
 }
 
@@ -504,13 +519,14 @@ static __always_inline int ax_again(struct __sk_buff *skb, struct ax_work *w, st
 	w->now = ax_sent(skb, w->dir);
 	c->t0 = ax_now(w);
 	c->q0_no = c->req.n;
-	c->req.nxt = seq + len;
 	c->req.n++;
 	if (!w->dir) {
 		c->snap_seq = seq;
 		if (c->reqr.since != 1)
 			c->reqr.since = 1;
 	}
+	ax_barrier();
+	c->req.nxt = seq + len;
 	return 1;
 }
 
@@ -542,6 +558,7 @@ static __always_inline int ax_answered(struct __sk_buff *skb, u32 lvl, struct ax
 		c->respr.t0 = w->now;
 		c->status = c->memo_status;
 		c->resp.phase = AX_PH_BODY;
+		ax_barrier();
 		c->resp.nxt = seq + len;
 		return 1;
 	}
@@ -572,8 +589,9 @@ static __always_inline int ax_answered(struct __sk_buff *skb, u32 lvl, struct ax
 				ax_tell_body(w, lvl, cold);
 		}
 	}
-	c->resp.nxt = seq + len;
 	c->resp.n = n + 1;
+	ax_barrier();
+	c->resp.nxt = seq + len;
 	return 1;
 }
 
@@ -587,14 +605,15 @@ static __always_inline int ax_short(struct __sk_buff *skb, u32 lvl, struct ax_wo
 	if (h->nxt != seq)
 		return 0;
 	if (h->phase == AX_PH_BODY) {
-		if (len >= r->left || (c->seen[0] & AX_SEEN_EARLY))
+		if (len >= r->left || c->early)
 			return 0;
 		r->left -= len;
 		r->body += len;
+		ax_barrier();
 		h->nxt = seq + len;
 		return 1;
 	}
-	if (h->phase != AX_PH_START || h->flags || !h->memo_len || (c->seen[0] & AX_SEEN_EARLY))
+	if (h->phase != AX_PH_START || h->flags || !h->memo_len || c->early)
 		return 0;
 	ctl = ax_control();
 	if (!ctl)
@@ -652,27 +671,33 @@ static __always_inline void ax_packet(struct __sk_buff *skb, u32 dir)
 	w->base = off;
 	w->dir = dir;
 	w->from_chunk = 0;
-	if (!c || c->kind != AX_KIND_HTTP || (flags & (AX_TCP_FIN | AX_TCP_RST)) ||
-	    !ax_short(skb, lvl, w, c, dir, seq, len)) {
-		w->seq = seq;
-		w->pos = 0;
-		w->end = len;
-		w->wbase = 0;
-		w->wlen = 0;
-		w->now = ax_sent(skb, dir);
-		w->why = 0;
-		w->fin = 0;
-		w->tcp_flags = flags;
-		if (!c && sk->state == AX_TCP_LISTEN) {
-			if (!dir)
-				ax_listener(skb, lvl);
-		} else {
-			off = c ? 0 : ax_meet(skb, lvl);
-			if ((s32)off > 0)
-				ax_adopt(skb, lvl, off);
-			ax_parse(skb, lvl);
-		}
+	if (c && c->kind == AX_KIND_HTTP && !(flags & (AX_TCP_FIN | AX_TCP_RST)) &&
+	    ax_short(skb, lvl, w, c, dir, seq, len)) {
+		if (AX_LIKELY(dir || !c->early))
+			goto done;
+		/* what comes next was kept, on another core, while this was read */
+		seq += len;
+		len = 0;
 	}
+	w->seq = seq;
+	w->pos = 0;
+	w->end = len;
+	w->wbase = 0;
+	w->wlen = 0;
+	w->now = ax_sent(skb, dir);
+	w->why = 0;
+	w->fin = 0;
+	w->tcp_flags = flags;
+	if (!c && sk->state == AX_TCP_LISTEN) {
+		if (!dir)
+			ax_listener(skb, lvl);
+	} else {
+		off = c ? 0 : ax_meet(skb, lvl);
+		if ((s32)off > 0)
+			ax_adopt(skb, lvl, off);
+		ax_parse(skb, lvl);
+	}
+done:
 	w->owner = 0;
 }
 

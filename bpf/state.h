@@ -39,7 +39,8 @@ enum ax_dir_flag {
 	AX_D_TEXT = 128,	/* path and host of this request are kept in ax_cold */
 };
 
-/* One direction of a connection. One writer. */
+/* One direction of a connection. One writer: the run whose packet begins at `nxt`, until it has written `nxt` anew,
+ * which it does last. Two packets that arrive on two cores may run beside each other; the later one is kept then. */
 struct ax_hot {
 	u32 nxt;		/* sequence number expected next */
 	u32 n;			/* requests whose head is complete; responses that are complete */
@@ -100,10 +101,9 @@ enum ax_conn_flag {
 
 /* What a direction of packets (not of messages) has seen. One writer each. */
 enum ax_seen {
-	AX_SEEN_EARLY = 1,	/* ax_ooo holds something */
-	AX_SEEN_RESET = 2,
-	AX_SEEN_FIN = 4,
-	AX_SEEN_GIVEN_UP = 8,	/* retransmitted in vain until its time was up */
+	AX_SEEN_RESET = 1,
+	AX_SEEN_FIN = 2,
+	AX_SEEN_GIVEN_UP = 4,	/* retransmitted in vain until its time was up */
 };
 
 /*
@@ -123,7 +123,7 @@ struct ax_conn {
 	u16 status;		/* of the response that is under way */
 	u8 seen[2];		/* enum ax_seen; arriving, leaving */
 	u8 doubt;		/* what has arrived ends the reading, for this enum ax_stat, once TCP has taken it; or 0 */
-	u8 doubt_kind;		/* and the connection is this then */
+	u8 early;		/* ax_ooo holds something; written under its lock */
 
 	u8 kind;		/* enum ax_kind */
 	u8 role;
@@ -141,6 +141,8 @@ struct ax_conn {
 
 	struct ax_rest reqr;
 	struct ax_rest respr;
+	u8 doubt_kind;		/* what the connection is when the doubt has ended */
+	u8 pad[7];
 };
 
 /* The cold half: only written when a head is parsed, only read when something is told of it. */
@@ -190,7 +192,9 @@ struct ax_run {
 	u32 kept;		/* its bytes are kept, in pieces one behind the other; else it lies within a body */
 };
 
+/* Data that came early. Several runs at a time may keep a piece, and one reads: what they share is under the lock. */
 struct ax_ooo {
+	struct bpf_spin_lock lock;
 	struct ax_run run[AX_RUNS];
 	u32 fin;		/* the stream ends here, */
 	u32 fin_known;		/* if this is not 0 */

@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.native.talk import CLIENT, Side, Talk
 
-HARMLESS = ("again", "overlap", "reorder", "wait", "resend")
+HARMLESS = ("again", "overlap", "reorder", "wait", "resend", "beside")
 DAMAGED = ("decoy", "decoys", "decoy-cut", "decoy-short", "decoy-twin")
 HARMFUL = ("decoy-long", "decoy-hole", "unseen", "decoy-early", "wait-resend")
 
@@ -57,6 +57,11 @@ class RoughTalk(Talk):
             for a, b in self._pieces(start, end, 5):
                 tcp.arrive(a, stream[a:b], fate="waits")
             tcp.settle()
+        elif what == "beside":
+            pieces = self._pieces(start, end, 4)
+            rnd.shuffle(pieces)
+            self._beside(stream, pieces)
+            tcp.settle()
         elif what == "resend":
             # a timeout sends again what waits for the process to let go of the socket
             for a, b in self._pieces(start, end, 3):
@@ -67,6 +72,17 @@ class RoughTalk(Talk):
             self._harmed(stream, start, end, what)
         else:
             self._damaged(stream, start, end, what)
+
+    def _beside(self, stream: bytes, pieces: list[tuple[int, int]]) -> None:
+        """Packets arrive on several cores: one meets its hook while another is in it."""
+        (a, b), *later = pieces
+        if not later:
+            self.tcp.arrive(a, stream[a:b], fate="waits")
+            return
+        with self.tcp.sock.machine.beside(
+            self.rnd.randint(1, 60), lambda: self._beside(stream, later)
+        ):
+            self.tcp.arrive(a, stream[a:b], fate="waits")
 
     def _harmed(self, stream: bytes, start: int, end: int, what: str) -> None:
         """What cannot always be undone: then it is counted as lost."""
@@ -146,7 +162,7 @@ class RoughTalk(Talk):
     def _pieces(self, start: int, end: int, most: int) -> list[tuple[int, int]]:
         cuts = sorted(
             {
-                start,
+                *range(start, end, 65_000),  # no more fits a packet
                 end,
                 *(self.rnd.randint(start, end) for _ in range(self.rnd.randint(0, most - 1))),
             }

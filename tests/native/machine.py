@@ -6,8 +6,9 @@ There is one machine a process, because its maps are global: `Machine.reset` giv
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator
-from ctypes import POINTER, c_char_p, c_int, c_uint8, c_uint32, c_uint64, c_void_p
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from ctypes import CFUNCTYPE, POINTER, c_char_p, c_int, c_uint8, c_uint32, c_uint64, c_void_p
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Self
@@ -153,6 +154,10 @@ class Machine:
             function.restype, function.argtypes = result, arguments
         self._clock = c_uint64.in_dll(lib, "nx_clock")
         self._lag = c_uint64.in_dll(lib, "nx_lag")
+        self._cpu = c_uint32.in_dll(lib, "nx_cpu")
+        self._calls = c_uint64.in_dll(lib, "nx_calls")
+        self._interrupt = c_void_p.in_dll(lib, "nx_interrupt")
+        self._interrupt_at = c_uint64.in_dll(lib, "nx_interrupt_at")
         self.names = {
             value: name.removeprefix("AX_")
             for name, value in self.btf.enum("ax_stat").items()
@@ -199,6 +204,29 @@ class Machine:
     @lag.setter
     def lag(self, ns: int) -> None:
         self._lag.value = ns
+
+    @contextmanager
+    def beside(self, calls: int, run: Callable[[], None]) -> Iterator[None]:
+        """Have something run on the next CPU, once, when what is done in here makes its so-manieth call of a helper.
+
+        If it does not make so many, it runs afterwards.
+        """
+        ran = False
+
+        def on_another() -> None:
+            nonlocal ran
+            ran = True
+            self._cpu.value += 1
+            run()
+            self._cpu.value -= 1
+
+        callback = CFUNCTYPE(None)(on_another)
+        self._interrupt.value = ctypes.cast(callback, c_void_p).value
+        self._interrupt_at.value = self._calls.value + calls
+        yield
+        self._interrupt.value = None
+        if not ran:
+            run()
 
     def map(self, name: str) -> Any:
         """Return a map's pointer."""
