@@ -163,10 +163,8 @@ AX_GLOBAL int ax_introduce(struct __sk_buff *skb, u32 lvl)
 	if (cold)
 		return 0;
 	cold = bpf_sk_storage_get(&ax_cold, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
-	if (!cold) {
-		ax_count(AX_LOST_MEMORY);
+	if (!cold)
 		return -1;
-	}
 	ax_local(sk, cold->laddr);
 	ax_remote(sk, cold->raddr);
 	cold->lport = sk->src_port;

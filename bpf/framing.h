@@ -354,10 +354,8 @@ static __always_inline int ax_not_http(struct ax_work *w, int how)
 		w->kind = AX_KIND_HTTP2;
 		return AX_S_DONE;
 	}
-	if (how == AX_L_LOST) {
-		w->kind = AX_KIND_BROKEN;
-		return AX_S_DONE;
-	}
+	if (how == AX_L_LOST)
+		return ax_give_up(w, AX_LOST_MEMORY);
 	if (w->loose && w->kind == AX_KIND_NEW) {
 		w->kind = AX_KIND_SYNC;
 		return AX_S_DONE;
@@ -488,15 +486,10 @@ AX_GLOBAL int ax_keep_line(struct __sk_buff *skb, u32 lvl)
 	if (!w || !sk)
 		return -1;
 	k = bpf_sk_storage_get(&ax_carry, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
-	if (!k) {
-		ax_count(AX_LOST_MEMORY);
-		w->kind = AX_KIND_BROKEN;
-		return -1;
-	}
 	n = w->end - w->pos;
 	have = n;
-	if (have > AX_WINDOW) {
-		w->kind = AX_KIND_BROKEN;
+	if (!k || have > AX_WINDOW) {
+		ax_give_up(w, AX_LOST_MEMORY);
 		return -1;
 	}
 	dir = w->dir & 1;
@@ -528,7 +521,7 @@ AX_GLOBAL int ax_resume_line(struct __sk_buff *skb, u32 lvl)
 	k = bpf_sk_storage_get(&ax_carry, sk, 0, 0);
 	have = w->d.r.carry;
 	if (!k || have >= AX_WINDOW) {
-		w->kind = AX_KIND_BROKEN;
+		ax_give_up(w, AX_LOST_MEMORY);
 		return -1;
 	}
 	dir = w->dir & 1;

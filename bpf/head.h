@@ -17,7 +17,7 @@ enum ax_line_result {
 	AX_L_BAD = 1,
 	AX_L_HTTP2 = 2,
 	AX_L_BAD_LENGTH = 4,
-	AX_L_LOST = 5,		/* out of memory, counted */
+	AX_L_LOST = 5,		/* out of memory */
 };
 
 /* Nothing more can be read of this connection. Whether that counts is decided when the packet has been read. */

@@ -173,6 +173,31 @@ AX_GLOBAL int ax_adopt(struct __sk_buff *skb, u32 lvl, u32 len)
 	return 0;
 }
 
+/* Does the packet begin with a whole line that ends as a request line does? A method that is not known by name is not
+ * enough to take a packet for a request. */
+AX_GLOBAL int ax_is_request_line(struct __sk_buff *skb, u32 lvl)
+{
+	struct ax_work *w = ax_area(lvl);
+	u32 n, to;
+	int lf;
+
+	if (!w)
+		return 0;
+	n = w->end;
+	if (n > AX_WINDOW)
+		n = AX_WINDOW;
+	if (ax_load(skb, lvl, 0, 0, n))
+		return 0;
+	w->wlen = n;
+	lf = ax_find_lf(lvl, 0);
+	if (lf <= 0 || lf >= AX_WINDOW)
+		return 0;
+	to = lf;
+	if (w->win[AX_INDEX(to - 1, AX_WINDOW)] == '\r')
+		to--;
+	return ax_version_at(lvl, to) == AX_L_OK;
+}
+
 /* First bytes of a connection, or of a turn on one found in mid-stream. 1: read it as a request. */
 AX_GLOBAL int ax_recognise(struct __sk_buff *skb, u32 lvl)
 {
@@ -214,7 +239,7 @@ AX_GLOBAL int ax_recognise(struct __sk_buff *skb, u32 lvl)
 			return 0;
 		}
 		m = ax_method_of(lvl, 0);
-		if (m < 0 || (m & 0xff) == AX_METHOD_OTHER)
+		if (m < 0 || ((m & 0xff) == AX_METHOD_OTHER && !ax_is_request_line(skb, lvl)))
 			return 0;
 		c->role = w->dir;
 		c->req.nxt = w->seq;
@@ -377,13 +402,21 @@ AX_GLOBAL int ax_decide(struct __sk_buff *skb)
 	return 0;
 }
 
-/* On a connection found in mid-stream: is this packet the rest of a response that began before the request we saw? */
+/* On a connection found in mid-stream: is this packet the rest of a response that began before the request we saw, or
+ * older still (a keep-alive probe, a retransmission)? */
 static __always_inline int ax_is_rest(struct __sk_buff *skb, u32 lvl, struct ax_work *w)
 {
+	struct bpf_sock *sk = ax_sock(skb);
+	struct bpf_tcp_sock *tp;
 	u32 n = w->end;
 
-	if (!n || !w->loose || !w->resp || !(w->d.h.flags & AX_D_ANY) || w->d.r.carry)
+	if (!n || !sk || !w->loose || !w->resp || !(w->d.h.flags & AX_D_ANY) || w->d.r.carry)
 		return 0;
+	if (!w->dir) {
+		tp = bpf_tcp_sock(sk);
+		if (tp && (s32)(w->seq + n - AX_READ(tp->rcv_nxt)) <= 0)
+			return 1;
+	}
 	if (n > 7)
 		n = 7;
 	return ax_load(skb, lvl, 0, 0, n) || ((ax_word(w, 0) ^ AX_W_HTTP1) << (64 - 8 * n));

@@ -61,8 +61,9 @@ static __always_inline int ax_slot_holds(const struct ax_conn *c, const struct a
 	return s && s->gen == c->gen;
 }
 
-/* Finds or takes the slot of w->key, and its generation; w->done.first says if it is new. Slots come from a stack that user space
- * refills: a kernel of 5.10 has no atomic that returns what it found. */
+/* Finds or takes the slot of w->key, and its generation; w->done.first says if it is new. In w->slot and w->gen is the
+ * connection's last one. Slots come from a stack that user space refills: a kernel of 5.10 has no atomic that returns
+ * what it found. */
 AX_GLOBAL int ax_slot_of(u32 lvl, u32 pid)
 {
 	struct ax_work *w = ax_area(lvl);
@@ -72,6 +73,9 @@ AX_GLOBAL int ax_slot_of(u32 lvl, u32 pid)
 
 	if (!w)
 		return 0;
+	s = bpf_map_lookup_elem(&ax_slots, &w->slot);
+	if (s && s->gen != w->gen)
+		ax_count(AX_INFO_STALE_SLOT);
 	ref = bpf_map_lookup_elem(&ax_series, &w->key);
 	if (ref) {
 		w->gen = ref->gen;
@@ -128,6 +132,8 @@ static __always_inline void ax_account_body(struct ax_work *w, u32 lvl, struct a
 		w->key.method = q->method;
 		w->key.version = q->version;
 		w->key.error = q->error;
+		w->slot = slot;
+		w->gen = c->gen;
 		slot = ax_slot_of(lvl, cold->pid);
 		if (slot >= AX_SLOT_FIRST) {
 			c->slot_route = q->route;

@@ -274,6 +274,7 @@ struct ax_work {
 	struct ax_key key;
 	struct ax_wl_seen seen_key;
 	struct ax_cold cold;	/* of the request that is told of */
+	u32 slot;
 	u32 gen;
 	u32 seen;		/* observers that see it */
 	u32 hit;

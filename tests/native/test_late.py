@@ -121,3 +121,29 @@ def test_a_client_that_waits_for_its_first_response_is_older(machine: Machine) -
         tcp.arrive(27, b"HTTP/1.1 204 No Content\r\n\r\n")
         assert [machine.route(key["route"]) for key, _ in machine.series()] == [b"/next"]
         assert machine.losses == {}
+
+
+def test_a_keep_alive_probe_is_no_response(machine: Machine) -> None:
+    """A byte that TCP has taken long ago does not stand where the first response is expected."""
+    with machine.sock() as sock:
+        tcp = Tcp(sock)
+        tcp.received = tcp.sent = tcp.acked = 1000
+        tcp.leave(1000, b"GET /next HTTP/1.1\r\n\r\n")
+        tcp.arrive(999, b"H")
+        tcp.arrive(1000, b"HTTP/1.1 204 No Content\r\n\r\n")
+        assert machine.counted == 1
+        assert machine.losses == {}
+
+
+def test_a_method_of_its_own_is_known_by_its_whole_line(machine: Machine) -> None:
+    """An older connection is picked up at any method, if the line ends as a request line does."""
+    with machine.sock() as sock:
+        tcp = Tcp(sock)
+        tcp.received = tcp.sent = tcp.acked = 1000
+        tcp.arrive(1000, b"the rest of a body, which\r\nends here\r\n")
+        tcp.leave(1000, b"HTTP/1.1 204 No Content\r\n\r\n")
+        assert sock.kind == "SYNC"
+        tcp.arrive(1038, b"PROPFIND /dav HTTP/1.1\r\n\r\n")
+        tcp.leave(1027, b"HTTP/1.1 204 No Content\r\n\r\n")
+        assert [machine.route(key["route"]) for key, _ in machine.series()] == [b"/dav"]
+        assert machine.losses == {}
