@@ -563,27 +563,68 @@ static __always_inline int ax_again(struct __sk_buff *skb, struct ax_work *w, st
 	return 1;
 }
 
+/* Can the response under way be counted without asking for more than the connection's hot lines? Then it answers the
+ * request in q0, which is complete. */
+static __always_inline int ax_answers_q0(const struct ax_conn *c)
+{
+	u32 n = c->resp.n;
+
+	return c->req.n != n && c->q0_no == n && c->q0.flags & AX_Q_DONE && !c->respr.method;
+}
+
+/* Counts the response to q0, whose first byte came at `first`, and whose last comes now. 0, or -1. */
+static __always_inline int ax_count_answer(struct __sk_buff *skb, u32 lvl, struct ax_work *w, struct ax_conn *c,
+					   const struct ax_ctl *ctl, u64 first, u64 body, u64 wire, u16 status)
+{
+	struct ax_done *o = &w->done;
+	struct ax_cold *cold;
+	struct bpf_sock *sk;
+
+	o->t0 = c->t0;
+	o->duration = ax_since(c->t0, w->now);
+	o->ttfb = ax_since(c->t0, first);
+	o->route = c->q0.route;
+	o->method = c->q0.method;
+	o->version = !(c->q0.flags & AX_Q_HTTP10);
+	o->q_flags = c->q0.flags;
+	o->number = c->resp.n;
+	o->req_body = c->q0.body;
+	o->req_wire = c->q0.over + c->q0.body;
+	o->resp_body = body;
+	o->resp_wire = wire;
+	o->status = status;
+	o->error = 0;
+	o->first = 0;
+	if (AX_LIKELY(ax_slot_holds(c, o) && !ax_worth_telling(w, ctl))) {
+		ax_add(c->slot, o);
+		return 0;
+	}
+	sk = ax_sock(skb);
+	if (!sk)
+		return -1;
+	cold = bpf_sk_storage_get(&ax_cold, sk, 0, 0);
+	if (!cold)
+		return -1;
+	ax_account_body(w, lvl, c, cold);
+	if (ax_worth_telling(w, ctl))
+		ax_tell_body(w, lvl, cold);
+	return 0;
+}
+
 /* A response whose head is the last one's again, and whose body is not over-long for its packet. */
 static __always_inline int ax_answered(struct __sk_buff *skb, u32 lvl, struct ax_work *w, struct ax_conn *c,
 				       const struct ax_ctl *ctl, u32 seq, u32 len)
 {
-	struct bpf_sock *sk;
-	struct ax_cold *cold;
-	struct ax_done *o = &w->done;
-	u32 head = c->resp.memo_len, n = c->resp.n;
+	u32 head = c->resp.memo_len;
 	u64 rest = len - head;
 
-	if (c->req.n == n || c->q0_no != n || c->respr.carry || rest > c->memo_left ||
-	    !(c->q0.flags & AX_Q_DONE) || c->q0.method == AX_METHOD_HEAD || c->q0.method == AX_METHOD_CONNECT)
+	if (!ax_answers_q0(c) || c->respr.carry || rest > c->memo_left || c->q0.method == AX_METHOD_HEAD ||
+	    c->q0.method == AX_METHOD_CONNECT)
 		return 0;
 	if (!ax_same(skb, w, head, ctl->secret, c->resp_memo))
 		return 0;
 	w->now = ax_sent(skb, w->dir);
 	ax_now(w);
-	if (!w->dir) {
-		c->snap_seq = seq;
-		c->respr.since = rest == c->memo_left;
-	}
 	if (rest < c->memo_left) {
 		c->respr.left = c->memo_left - rest;
 		c->respr.body = rest;
@@ -591,38 +632,39 @@ static __always_inline int ax_answered(struct __sk_buff *skb, u32 lvl, struct ax
 		c->respr.t0 = w->now;
 		c->status = c->memo_status;
 		c->resp.phase = AX_PH_BODY;
-		ax_barrier();
-		c->resp.nxt = seq + len;
-		return 1;
-	}
-	o->t0 = c->t0;
-	o->duration = o->ttfb = ax_since(c->t0, w->now);
-	o->route = c->q0.route;
-	o->method = c->q0.method;
-	o->version = !(c->q0.flags & AX_Q_HTTP10);
-	o->q_flags = c->q0.flags;
-	o->number = n;
-	o->req_body = c->q0.body;
-	o->req_wire = c->q0.over + c->q0.body;
-	o->resp_body = rest;
-	o->resp_wire = len;
-	o->status = c->memo_status;
-	o->error = 0;
-	o->first = 0;
-	if (AX_LIKELY(ax_slot_holds(c, o) && !ax_worth_telling(w, ctl))) {
-		ax_add(c->slot, o);
 	} else {
-		sk = ax_sock(skb);
-		if (!sk)
+		if (ax_count_answer(skb, lvl, w, c, ctl, w->now, rest, len, c->memo_status))
 			return 0;
-		cold = bpf_sk_storage_get(&ax_cold, sk, 0, 0);
-		if (cold) {
-			ax_account_body(w, lvl, c, cold);
-			if (ax_worth_telling(w, ctl))
-				ax_tell_body(w, lvl, cold);
-		}
+		c->resp.n++;
 	}
-	c->resp.n = n + 1;
+	if (!w->dir) {
+		c->snap_seq = seq;
+		c->respr.since = rest == c->memo_left;
+	}
+	ax_barrier();
+	c->resp.nxt = seq + len;
+	return 1;
+}
+
+/* The last packet of a response's body, leaving: TCP will not discard it, so nothing is kept to go back to. */
+static __always_inline int ax_answer_ends(struct __sk_buff *skb, u32 lvl, struct ax_work *w, struct ax_conn *c,
+					  const struct ax_ctl *ctl, u32 seq, u32 len)
+{
+	struct ax_rest *r = &c->respr;
+	u64 body = r->body + len;
+
+	if (!ax_answers_q0(c))
+		return 0;
+	w->now = ax_sent(skb, 1);
+	ax_now(w);
+	if (ax_count_answer(skb, lvl, w, c, ctl, r->t0, body, body + r->over, c->status))
+		return 0;
+	r->left = 0;
+	r->body = 0;
+	r->over = 0;
+	c->resp.n++;
+	c->resp.flags = 0;
+	c->resp.phase = AX_PH_START;
 	ax_barrier();
 	c->resp.nxt = seq + len;
 	return 1;
@@ -637,19 +679,22 @@ static __always_inline int ax_short(struct __sk_buff *skb, u32 lvl, struct ax_wo
 
 	if (h->nxt != seq)
 		return 0;
-	if (h->phase == AX_PH_BODY) {
-		if (len >= r->left || c->early)
-			return 0;
+	if (c->early)
+		return 0;
+	if (h->phase == AX_PH_BODY && len < r->left) {
 		r->left -= len;
 		r->body += len;
 		ax_barrier();
 		h->nxt = seq + len;
 		return 1;
 	}
-	if (h->phase != AX_PH_START || h->flags || !h->memo_len || c->early)
-		return 0;
 	ctl = ax_control();
 	if (!ctl)
+		return 0;
+	if (h->phase == AX_PH_BODY)
+		return dir && c->role == AX_ROLE_SERVER && len == r->left ?
+			ax_answer_ends(skb, lvl, w, c, ctl, seq, len) : 0;
+	if (h->phase != AX_PH_START || h->flags || !h->memo_len)
 		return 0;
 	if (dir ^ c->role)
 		return len >= h->memo_len ? ax_answered(skb, lvl, w, c, ctl, seq, len) : 0;
