@@ -40,6 +40,13 @@ class Allowed:
 ALLOWED = (
     Allowed(
         "llhttp",
+        frozenset({"path"}),
+        re.compile(rb"\A[\r\n]*[^\r\n]*  "),
+        "RFC 9112 section 3: one blank stands between a request line's words; llhttp takes several",
+        b"GET  /a HTTP/1.1\r\nHost: h\r\n\r\n",
+    ),
+    Allowed(
+        "llhttp",
         frozenset({"boundary", "unheard"}),
         re.compile(rb"(?i)\nTransfer-Encoding:[^\n]*chunked *\t[ \t]*\r?\n"),
         "RFC 9110 section 5.6.3: blanks behind a value may be tabs; llhttp takes only spaces",
