@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import ClassVar, Final
 
 from rich.text import Text
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
+from textual.css.query import NoMatches
 from textual.widgets import Input, Static
 
 from axon.api.schema import Role, Snapshot
@@ -98,7 +100,9 @@ class TopApp(App[None]):
                     self._trouble = ""
                 except AxonError as error:
                     self._trouble = str(error)
-                self._paint()
+                # When the application is left, its parts go before this ends.
+                with suppress(NoMatches):
+                    self._paint()
             await asyncio.sleep(self._tick)
 
     def _paint(self) -> None:
