@@ -20,7 +20,12 @@ if TYPE_CHECKING:
     from axon.kernel import Features
     from axon.settings import Settings
 
-_STATES: Final = {"ok": ("ok", ""), "degraded": ("limited", "33"), "missing": ("missing", "31")}
+_STATES: Final = {
+    "ok": ("ok", ""),
+    "degraded": ("limited", "33"),
+    "missing": ("missing", "31"),
+    "untried": ("?", ""),
+}
 _HERE: Final = {"here": ("here", "33"), "absent": ("no", "2"), "unknown": ("?", "")}
 _INDENT: Final = 28
 

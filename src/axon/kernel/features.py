@@ -17,7 +17,7 @@ from axon.kernel.abi import Abi
 from axon.kernel.object import KERNEL_BTF, BpfObject, load_abi, packaged
 from axon.settings import Settings
 
-State = Literal["ok", "degraded", "missing"]
+State = Literal["ok", "degraded", "missing", "untried"]
 
 _JIT = Path("/proc/sys/net/core/bpf_jit_enable")
 _RELEASE_PROGRAM, _ACTIVE_PROGRAM = "ax_release", "ax_active"
@@ -27,7 +27,10 @@ _PROGRAMS = 4 << 20  # bytes: more than all programs take beside the maps
 
 @dataclass(frozen=True, slots=True)
 class Feature:
-    """A row: what was looked at, how it stands, what was found, and what to do about it."""
+    """A row: what was looked at, how it stands, what was found, and what to do about it.
+
+    What needs privileges that the row `privileges` misses is `untried`.
+    """
 
     name: str
     state: State
@@ -85,8 +88,7 @@ def probe(settings: Settings | None = None) -> Features:
         if check.look in _UNPRIVILEGED or allowed:
             rows.append(_row(check, settings))
         else:
-            state: State = "degraded" if check.without else "missing"
-            rows.append(Feature(check.name, state, "cannot be tried without root", "Run as root."))
+            rows.append(Feature(check.name, "untried", "cannot be tried without root"))
     return Features(tuple(rows))
 
 
@@ -288,7 +290,7 @@ _CHECKS = (
     _Check(
         "run times",
         _run_times,
-        "Give the agent CAP_SYS_ADMIN.",
+        "Try as root. The agent does without; `sysctl kernel.bpf_stats_enabled=1` has it measured.",
         "the programs' own time cannot be measured",
     ),
 )

@@ -75,7 +75,7 @@ def test_without_root(attempt: Run) -> None:
     said = attempt("true", wrap=" ".join(NOBODY))
     assert said.startswith("KernelError: Loading programs into the kernel needs root: run it with")
     assert "CAP_BPF, CAP_NET_ADMIN" in said
-    assert "ring buffer: missing: cannot be tried without root" in said
+    assert "ring buffer: untried: cannot be tried without root" in said
 
 
 def test_root_in_a_user_namespace(attempt: Run) -> None:
