@@ -633,7 +633,7 @@ AX_GLOBAL int ax_step(struct __sk_buff *skb, u32 lvl)
 {
 	struct ax_work *w = ax_area(lvl);
 
-	if (!w || w->pos >= w->end)
+	if (!w || w->pos >= w->end || w->kind == AX_KIND_SYNC)	/* the stream is lost from here on */
 		return AX_S_DONE;
 	switch (w->d.h.phase) {
 	case AX_PH_BODY:

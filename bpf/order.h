@@ -36,19 +36,25 @@ AX_GLOBAL int ax_snapshot(struct __sk_buff *skb, u32 lvl)
 	return 0;
 }
 
-/* Goes back to the state before w->seq, if it is known. 0, or -1. */
+/* Goes back to the state before w->seq, if it is known. 0, or -1. What was counted by then stays counted: responses,
+ * and requests that were settled because the stream of responses has ended. */
 AX_GLOBAL int ax_rewind(struct __sk_buff *skb, u32 lvl)
 {
 	struct ax_work *w = ax_area(lvl);
 	struct bpf_sock *sk = ax_sock(skb);
 	struct ax_carry *k;
+	struct ax_conn *c;
 	u32 dir, n, seq;
 
 	if (!w || !sk)
 		return -1;
+	c = bpf_sk_storage_get(&ax_conns, sk, 0, 0);
+	if (!c)
+		return -1;
 	seq = w->seq;
+	n = w->d.h.n;
 	if (w->d.snap_seq == seq) {
-		/* the start of a message; responses that were counted stay counted */
+		/* the start of a message */
 		w->d.h.nxt = seq;
 		w->d.h.memo_len = 0;
 		w->d.r.carry = 0;
@@ -58,20 +64,21 @@ AX_GLOBAL int ax_rewind(struct __sk_buff *skb, u32 lvl)
 			w->d.h.n -= w->d.r.since;
 		w->d.r.since = 0;
 		ax_next_message(w);
-		return 0;
+	} else {
+		k = bpf_sk_storage_get(&ax_carry, sk, 0, 0);
+		dir = w->dir & 1;
+		if (!k || !k->snap_ok[dir] || k->snap[dir].h.nxt != seq)
+			return -1;
+		w->d = k->snap[dir];
+		k->which[dir] = k->snap_which[dir];
+		if (w->resp) {
+			w->status = k->snap_status[dir];
+			w->d.r.method += n - w->d.h.n;
+			w->d.h.n = n;
+		}
 	}
-	k = bpf_sk_storage_get(&ax_carry, sk, 0, 0);
-	dir = w->dir & 1;
-	if (!k || !k->snap_ok[dir] || k->snap[dir].h.nxt != seq)
-		return -1;
-	n = w->d.h.n;
-	w->d = k->snap[dir];
-	k->which[dir] = k->snap_which[dir];
-	if (w->resp) {
-		w->status = k->snap_status[dir];
-		w->d.r.method += n - w->d.h.n;
-		w->d.h.n = n;
-	}
+	if (!w->resp && (s32)(w->d.h.n - c->resp.n) < 0)
+		w->d.h.n = c->resp.n;
 	return 0;
 }
 

@@ -256,8 +256,12 @@ AX_GLOBAL int ax_recognise(struct __sk_buff *skb, u32 lvl)
 		c->reqr.since = 0;
 		c->resp.n = c->req.n;
 		c->kind = AX_KIND_NEW;
-	} else {
+	} else if (c->role != w->dir) {
+		/* the first side has sent empty lines at most: the other one asks */
 		c->role = w->dir;
+		c->resp.nxt = c->req.nxt;
+		c->resp.flags = c->req.flags = 0;
+		c->req.nxt = w->seq;
 	}
 	if (c->role == AX_ROLE_SERVER ? !ax_config.server : !ax_config.client) {
 		c->kind = AX_KIND_OPAQUE;
@@ -269,17 +273,17 @@ AX_GLOBAL int ax_recognise(struct __sk_buff *skb, u32 lvl)
 /* How many requests are lost with a connection that is `kind` from now on: what was outstanding, or the one. */
 static __always_inline u32 ax_lost_with(const struct ax_conn *c, u32 kind)
 {
-	u32 waiting = c->req.n - c->resp.n;
+	s32 waiting = c->req.n - c->resp.n;
 
-	return kind == AX_KIND_BROKEN && waiting ? waiting : 1;
+	return kind == AX_KIND_BROKEN && waiting > 0 ? waiting : 1;
 }
 
 /* The stream cannot be followed any further from here: wait for the next request. */
 static __always_inline void ax_lose(struct ax_conn *c, u32 why)
 {
-	u32 waiting = c->req.n - c->resp.n;
+	s32 waiting = c->req.n - c->resp.n;
 
-	ax_count_n(why, waiting ? waiting : 1);
+	ax_count_n(why, waiting > 0 ? waiting : 1);
 	c->kind = AX_KIND_SYNC;
 	c->flags |= AX_C_LOOSE;
 	c->turns = 0;
@@ -354,9 +358,7 @@ AX_GLOBAL int ax_commit(struct __sk_buff *skb, u32 lvl)
 			c->memo_status = w->memo_status;
 		}
 	}
-	if (w->why && w->dir) {
-		ax_count_n(w->why, ax_lost_with(c, w->kind));
-	} else if (w->why) {
+	if (w->why && !w->dir) {
 		c->doubt = w->why;
 		c->doubt_kind = w->kind;
 		w->kind = w->d.h.n ? AX_KIND_HTTP : w->was;
@@ -366,6 +368,8 @@ AX_GLOBAL int ax_commit(struct __sk_buff *skb, u32 lvl)
 	if (w->kind != w->was && !lost)	/* the other direction may have changed it meanwhile */
 		c->kind = w->kind;
 	ax_dir_in(c, &w->d, w->resp, !w->dir);
+	if (w->why && w->dir)	/* now that this packet's own requests are among those outstanding */
+		ax_count_n(w->why, ax_lost_with(c, w->kind));
 	if (lost)
 		ax_lose(c, w->lose);
 	return 0;
