@@ -44,7 +44,9 @@ def measure(*, rounds: int = 12, seconds: int = 1) -> Table:
     with ExitStack() as all_:
         plain, client = (all_.enter_context(cgroup(n)) for n in ("plain", "outside"))
         groups = {side: all_.enter_context(cgroup(side)) for side, _ in SIDES}
-        ports = {BASE: 18710, CONTROL: 18709} | {side: 18711 + i for i, (side, _) in enumerate(SIDES)}
+        ports = {BASE: 18710, CONTROL: 18709} | {
+            side: 18711 + i for i, (side, _) in enumerate(SIDES)
+        }
         for name in (BASE, CONTROL):
             all_.enter_context(nginx(plain, ports[name]))
         for side, roles in SIDES:
