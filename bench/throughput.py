@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from statistics import median, quantiles
 from typing import NamedTuple
 
 from bench.report import Table
-from bench.world import Load, axon, cgroup, nginx, require, wrk
+from bench.world import axon, cgroup, nginx, require, turns, wrk
 
 
 class Case(NamedTuple):
@@ -30,7 +30,7 @@ SIDES = (("server", "server"), ("client", "client"), ("both", "server,client"))
 BASE, CONTROL = "without", "without, again"
 
 
-def measure(*, rounds: int = 12, seconds: int = 1) -> Table:
+def measure(*, blocks: int = 10, seconds: float = 4.0) -> Table:
     """Measure each case without Axon, and with it on the server's side, the client's and both.
 
     A second nginx without Axon is the control: by how much it differs from the first is noise.
@@ -47,51 +47,54 @@ def measure(*, rounds: int = 12, seconds: int = 1) -> Table:
         ports = {BASE: 18710, CONTROL: 18709} | {
             side: 18711 + i for i, (side, _) in enumerate(SIDES)
         }
-        for name in (BASE, CONTROL):
-            all_.enter_context(nginx(plain, ports[name]))
         for side, roles in SIDES:
             all_.enter_context(_attached(groups[side], roles, side))
-            all_.enter_context(nginx(groups[side], ports[side]))
         for case in CASES:
-            runs: dict[str, list[Load]] = {}
-            order = list(ports)
-            for _ in range(rounds):
-                order.append(order.pop(0))
-                for name in order:
-                    where = groups.get(name, client)
-                    url = f"http://127.0.0.1:{ports[name]}{case.path}"
-                    load = wrk(
-                        url,
-                        seconds=seconds,
-                        connections=case.connections,
-                        group=where,
-                        close=case.close,
+            urls = {
+                name: (f"http://127.0.0.1:{port}{case.path}", groups.get(name, client))
+                for name, port in ports.items()
+            }
+            rates, tails = [], []
+            for _ in range(blocks):
+                # anew for each block: where in memory a server lies makes a difference of some per cent
+                with ExitStack() as servers:
+                    for name, port in ports.items():
+                        servers.enter_context(nginx(groups.get(name, plain), port))
+                    rates.append(
+                        turns(urls, seconds=seconds, connections=case.connections, close=case.close)
                     )
-                    runs.setdefault(name, []).append(load)
-            _add(table, case, runs)
+                    tails.append(_tail(urls, case))
+            _add(table, case, rates, median(tails))
     table.notes.append(
-        f"Medians and quartiles of {rounds} interleaved rounds of {seconds:g} s. On loopback the sender's core runs the "
-        "receiver's hook: with both sides on one host, nginx's core runs a program of each. The control, a second "
-        "nginx without Axon, shows what the machine's own noise is."
+        f"Medians and quartiles of {blocks} blocks of {seconds:g} s, in which all take turns of a twentieth of a "
+        "second. On loopback the sender's core runs the receiver's hook: with both sides on one host, nginx's core "
+        "runs a program of each. The control, a second nginx without Axon, shows the machine's own noise."
     )
     return table
+
+
+def _tail(urls: Mapping[str, tuple[str, Path]], case: Case) -> float:
+    """Return the P99 with both sides observed, as a multiple of that without, of a second's run."""
+    both, base = (
+        wrk(urls[n][0], seconds=1, connections=case.connections, group=urls[n][1], close=case.close).p99_us
+        for n in ("both", BASE)
+    )  # fmt: skip
+    return both / base
 
 
 def _attached(group: Path, roles: str, name: str):  # type: ignore[no-untyped-def]  # noqa: ANN202
     return axon(group, roles=roles, pin_dir=f"/sys/fs/bpf/axon-bench-{name}")
 
 
-def _add(table: Table, case: Case, runs: dict[str, Sequence[Load]] | dict[str, list[Load]]) -> None:
-    base = median(r.rate for r in runs[BASE])
-    cells = [case.name, f"{base:,.0f}"]
+def _add(table: Table, case: Case, rates: Sequence[Mapping[str, float]], p99: float) -> None:
+    cells = [case.name, f"{median(block[BASE] for block in rates):,.0f}"]
     for side in (CONTROL, *dict(SIDES)):
-        ratios = [a.rate / b.rate for a, b in zip(runs[side], runs[BASE], strict=True)]
+        ratios = [block[side] / block[BASE] for block in rates]
         low, _, high = quantiles(ratios, n=4)
         cells.append(f"{median(ratios) * 100:.1f} % ({low * 100:.1f} to {high * 100:.1f})")
         if side in {"both", "server"}:
             what = "on one host with its client" if side == "both" else "server's side"
             table.brief.append((f"Throughput of a saturated nginx, {case.name}, {what}",
                                 f"{median(ratios) * 100:.1f} %"))  # fmt: skip
-    p99 = median(a.p99_us / b.p99_us for a, b in zip(runs["both"], runs[BASE], strict=True))
     cells.append(f"× {p99:.2f}")
     table.rows.append(cells)

@@ -5,19 +5,23 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import urljoin
+from urllib.request import urlopen
 
 from axon.kernel import Kernel, attach, system
 from axon.settings import load
 
 SERVER_CPU = 0
 CLIENT_CPU = 1
+_TURN = 0.05  # seconds
 
 _NGINX = """
 daemon off; master_process off; pid {home}/pid; error_log {home}/error.log;
@@ -124,6 +128,50 @@ def wrk(url: str, *, seconds: int, connections: int, group: Path, close: bool = 
     if rate is None or p99 is None:
         raise BenchError(f"wrk said nothing of use: {out[-500:]}")
     return Load(float(rate[1]), float(p99[1]) * {"us": 1, "ms": 1e3, "s": 1e6}[p99[2]])
+
+
+def _served(url: str) -> int:
+    """Return how many requests nginx says that it has read."""
+    with urlopen(urljoin(url, "/count"), timeout=10) as answer:  # noqa: S310
+        return int(answer.read().split()[9])
+
+
+def turns(
+    urls: Mapping[str, tuple[str, Path]], *, seconds: float, connections: int, close: bool = False
+) -> dict[str, float]:
+    """Saturate several servers from the client's CPU, a twentieth of a second each in turn.
+
+    `urls` are the servers' by name, each with the cgroup of its client. What the machine does beside us lasts longer
+    than a turn, and so meets all alike. Returns the requests a second of each, within its turns.
+    """
+    clients: dict[str, subprocess.Popen[str]] = {}
+    try:
+        for name, (url, group) in urls.items():
+            command = ["wrk", "-t1", f"-c{connections}", "-d3600s", url]
+            if close:
+                command[1:1] = ["-H", "Connection: close"]
+            clients[name] = start(command, cpu=CLIENT_CPU, group=group, stdout=subprocess.DEVNULL)
+            time.sleep(4 * _TURN)
+            clients[name].send_signal(signal.SIGSTOP)
+        before = {name: _served(url) for name, (url, _) in urls.items()}
+        active = dict.fromkeys(urls, 0.0)
+        order, end = list(urls), time.monotonic() + seconds
+        while time.monotonic() < end:
+            order.append(order.pop(0))
+            for name in order:
+                began = time.monotonic()
+                clients[name].send_signal(signal.SIGCONT)
+                time.sleep(_TURN)
+                clients[name].send_signal(signal.SIGSTOP)
+                active[name] += time.monotonic() - began
+        return {
+            name: (_served(url) - 1 - before[name]) / active[name]
+            for name, (url, _) in urls.items()
+        }
+    finally:
+        for client in clients.values():
+            client.kill()
+            client.wait()
 
 
 @contextmanager
