@@ -41,7 +41,7 @@ def _compiled(folder: Path) -> Path:
 
 
 @contextmanager
-def _floor(folder: Path) -> Iterator[Mapping[str, bpf.Fd]]:
+def floor(folder: Path) -> Iterator[Mapping[str, bpf.Fd]]:
     """Load the floor's programs; yields them by name, not attached."""
     with BpfObject(_compiled(folder)) as obj, ExitStack() as close:
         obj.load(folder / "log")
@@ -57,7 +57,8 @@ def _closing(fd: bpf.Fd) -> Iterator[bpf.Fd]:
 
 
 @contextmanager
-def _attached(programs: Mapping[str, bpf.Fd], step: str, group: Path) -> Iterator[None]:
+def attached(programs: Mapping[str, bpf.Fd], step: str, group: Path) -> Iterator[None]:
+    """Attach one step's pair of programs to a cgroup."""
     with ExitStack() as undo, _closing(bpf.Fd(os.open(group, os.O_RDONLY))) as target:
         for hook in HOOKS:
             undo.enter_context(
@@ -93,14 +94,14 @@ def measure(*, rounds: int = 5, seconds: int = 2) -> Table:
         folder = Path(all_.enter_context(tempfile.TemporaryDirectory()))
         ours, theirs, outside = (all_.enter_context(cgroup(n)) for n in ("axon", "floor", "client"))
         kernel = all_.enter_context(axon(ours))
-        steps = all_.enter_context(_floor(folder))
+        steps = all_.enter_context(floor(folder))
         all_.enter_context(nginx(ours, 18701))
         all_.enter_context(nginx(theirs, 18702))
         kernel.measure_runs(on=True)
         programs = {n: p for n, p in kernel._programs.items() if n in ("ax_ingress", "ax_egress")}  # noqa: SLF001
         for _ in range(rounds):
             for step in STEPS:
-                with _attached(steps, step, theirs):
+                with attached(steps, step, theirs):
                     mine = {n: p for n, p in steps.items() if n.startswith(step + "_")}
                     times = _time(mine, f"http://127.0.0.1:18702{PATH}", outside, seconds)
                 found.setdefault(step, []).append(sum(times.values()))

@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from statistics import median, quantiles
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
+from bench.kernel import attached, floor
 from bench.report import Table
 from bench.world import axon, cgroup, nginx, require, turns, wrk
 
@@ -27,26 +29,32 @@ CASES = (
     Case("17-byte answer, a connection each", "/", 32, close=True),
 )
 SIDES = (("server", "server"), ("client", "client"), ("both", "server,client"))
-BASE, CONTROL = "without", "without, again"
+BASE, CONTROL, EMPTY, FLOOR = "without", "again", "empty", "floor"
+OTHERS = (CONTROL, EMPTY, FLOOR)
 
 
-def measure(*, blocks: int = 10, seconds: float = 4.0) -> Table:
+def measure(*, blocks: int = 10, seconds: float = 5.0) -> Table:
     """Measure each case without Axon, and with it on the server's side, the client's and both.
 
-    A second nginx without Axon is the control: by how much it differs from the first is noise.
+    Beside them: a second nginx without Axon as a control, and programs that do nothing, and that do the least that an
+    observer must, at both ends.
     """
     require("nginx", "wrk")
     table = Table(
         "Throughput of a saturated nginx", "make bench BENCH=throughput",
-        ["", "without, requests a second", "the same again",
-         *[f"{s}'s side" if s != "both" else "both on one host" for s, _ in SIDES], "P99, both against without"],
+        ["", "without, requests a second",
+         *[f"{s}'s side" if s != "both" else "both on one host" for s, _ in SIDES], "P99, both against without",
+         "without, again", "empty programs, both", "floor programs, both"],
     )  # fmt: skip
     with ExitStack() as all_:
         plain, client = (all_.enter_context(cgroup(n)) for n in ("plain", "outside"))
         groups = {side: all_.enter_context(cgroup(side)) for side, _ in SIDES}
-        ports = {BASE: 18710, CONTROL: 18709} | {
-            side: 18711 + i for i, (side, _) in enumerate(SIDES)
-        }
+        folder = Path(all_.enter_context(TemporaryDirectory()))
+        programs = all_.enter_context(floor(folder))
+        for step in (EMPTY, FLOOR):
+            groups[step] = all_.enter_context(cgroup(step))
+            all_.enter_context(attached(programs, step, groups[step]))
+        ports = {name: 18709 + i for i, name in enumerate((BASE, *OTHERS, *dict(SIDES)))}
         for side, roles in SIDES:
             all_.enter_context(_attached(groups[side], roles, side))
         for case in CASES:
@@ -68,7 +76,8 @@ def measure(*, blocks: int = 10, seconds: float = 4.0) -> Table:
     table.notes.append(
         f"Medians and quartiles of {blocks} blocks of {seconds:g} s, in which all take turns of a twentieth of a "
         "second. On loopback the sender's core runs the receiver's hook: with both sides on one host, nginx's core "
-        "runs a program of each. The control, a second nginx without Axon, shows the machine's own noise."
+        "runs a program of each. Beside Axon: a second nginx without it, which shows the machine's own noise; programs "
+        "that do nothing; and the floor of the measurement above, the least that an observer of packets does."
     )
     return table
 
@@ -88,13 +97,15 @@ def _attached(group: Path, roles: str, name: str):  # type: ignore[no-untyped-de
 
 def _add(table: Table, case: Case, rates: Sequence[Mapping[str, float]], p99: float) -> None:
     cells = [case.name, f"{median(block[BASE] for block in rates):,.0f}"]
-    for side in (CONTROL, *dict(SIDES)):
+    shares = {}
+    for side in (*dict(SIDES), *OTHERS):
         ratios = [block[side] / block[BASE] for block in rates]
         low, _, high = quantiles(ratios, n=4)
-        cells.append(f"{median(ratios) * 100:.1f} % ({low * 100:.1f} to {high * 100:.1f})")
+        shares[side] = f"{median(ratios) * 100:.1f} % ({low * 100:.1f} to {high * 100:.1f})"
         if side in {"both", "server"}:
             what = "on one host with its client" if side == "both" else "server's side"
             table.brief.append((f"Throughput of a saturated nginx, {case.name}, {what}",
                                 f"{median(ratios) * 100:.1f} %"))  # fmt: skip
-    cells.append(f"× {p99:.2f}")
+    cells += [shares[side] for side, _ in SIDES]
+    cells += [f"× {p99:.2f}", *(shares[name] for name in OTHERS)]
     table.rows.append(cells)
