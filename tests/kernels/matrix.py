@@ -90,6 +90,8 @@ def parser() -> argparse.ArgumentParser:
                       help="a kernel of the table; may be repeated (default: all)")  # fmt: skip
     line.add_argument("--table", type=Path, default=table.TABLE, metavar="FILE")
     line.add_argument("--plain", action="store_true", help="without the configurations")
+    line.add_argument("--tests", action="append", default=[], metavar="GROUP",
+                      help="a group of tests of the table, in place of each kernel's own; may be repeated")  # fmt: skip
     line.add_argument("--update", action="store_true", help="ask the archives for newer packages")
     line.add_argument("--accept", action="store_true",
                       help="make today's instruction counts the baseline")  # fmt: skip
@@ -112,8 +114,10 @@ def main() -> int:
                 print(f"kernels: {error}", file=sys.stderr)
                 missing += 1
         for job in jobs(chosen, [row for row in rows if row.name in images], OUT):
-            if line.plain and job.configuration:
+            if (line.plain or line.tests) and job.configuration:
                 continue
+            if line.tests:
+                job = replace(job, tests=line.tests)  # noqa: PLW2901
             place = OUT / job.row.name / (job.configuration.replace(" ", "-") or "plain")
             guest = do(job, images[job.row.name], chosen, place)
             if not guest.configuration and not line.accept:
@@ -130,7 +134,7 @@ def main() -> int:
     (OUT / "junit.xml").write_bytes(results.junit(guests))
     print(page.text(guests))
     failed = sum(len(guest.failures) for guest in guests)
-    if not line.kernel and not line.plain and not missing and line.table == table.TABLE:
+    if not (line.kernel or line.plain or line.tests or missing) and line.table == table.TABLE:
         PAGE.write_text(page.page(guests, chosen))
         print(f"\nwrote {PAGE.relative_to(run.REPOSITORY)}")
     passed = sum(group.passed for guest in guests for group in guest.groups.values())
