@@ -1,58 +1,144 @@
-"""Traffic that is not HTTP: what Axon takes from a bulk transfer."""
+"""Traffic that is not HTTP: what Axon takes from a bulk transfer, over loopback and over a pair of veths."""
 
 from __future__ import annotations
 
-import json
+import signal
 import subprocess
+import sys
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from statistics import median
+from typing import IO, cast
 
 from bench.report import Table
-from bench.world import CLIENT_CPU, SERVER_CPU, BenchError, axon, cgroup, require, start
+from bench.world import CLIENT_CPU, SERVER_CPU, axon, cgroup, start
+
+_TURN = 0.1  # seconds
+_SPACE = "axon-bench-bulk"
+_INSIDE, _OUTSIDE = "10.203.7.2", "10.203.7.1"
+# The receiver says how many bytes have come whenever it is asked.
+_RECEIVE = """
+import socket, sys, threading
+listener = socket.create_server((sys.argv[1], int(sys.argv[2])))
+print("listens", flush=True)
+connection, _ = listener.accept()
+room, total = bytearray(1 << 20), 0
+def tell():
+    for _ in sys.stdin: print(total, flush=True)
+threading.Thread(target=tell, daemon=True).start()
+while n := connection.recv_into(room): total += n
+"""
+_SEND = """
+import socket, sys
+connection, data = socket.create_connection((sys.argv[1], int(sys.argv[2]))), b"\\0not http" * 100_000
+while True: connection.sendall(data)
+"""
 
 
-def _iperf(group: Path, port: int, seconds: float) -> float:
-    server = start(
-        ["iperf3", "-s", "-1", "-p", str(port)],
-        cpu=SERVER_CPU,
-        group=group,
-        stdout=subprocess.DEVNULL,
+class _Stream:
+    """One stream, stopped until its turn comes."""
+
+    def __init__(
+        self, all_: ExitStack, group: Path, address: str, port: int, *, inside: bool
+    ) -> None:
+        where = ["ip", "netns", "exec", _SPACE] if inside else []
+        self._receiver = start(
+            [*where, sys.executable, "-c", _RECEIVE, address, str(port)],
+            cpu=SERVER_CPU, group=group, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=1,
+        )  # fmt: skip
+        self._said = cast("IO[str]", self._receiver.stdout)
+        self._said.readline()
+        self._sender = start(
+            [sys.executable, "-c", _SEND, address, str(port)], cpu=CLIENT_CPU, group=group
+        )
+        for process in (self._receiver, self._sender):
+            all_.callback(process.wait)
+            all_.callback(process.kill)
+        time.sleep(0.3)
+        self.stop()
+        self.active, self._before = 0.0, self.total()
+
+    def total(self) -> int:
+        """Bytes that the receiver has got."""
+        cast("IO[str]", self._receiver.stdin).write("\n")
+        return int(self._said.readline())
+
+    def stop(self) -> None:
+        """Let the sender rest."""
+        self._sender.send_signal(signal.SIGSTOP)
+
+    def turn(self) -> None:
+        """Let the sender send for a while."""
+        began = time.monotonic()
+        self._sender.send_signal(signal.SIGCONT)
+        time.sleep(_TURN)
+        self.stop()
+        self.active += time.monotonic() - began
+
+    @property
+    def rate(self) -> float:
+        """Bytes a second within its turns."""
+        return (self.total() - self._before) / self.active
+
+
+@contextmanager
+def _veth() -> Iterator[None]:
+    """Make a namespace of our own, reached over a pair of veths."""
+    commands = (
+        f"netns add {_SPACE}",
+        f"link add axbench0 type veth peer name axbench1 netns {_SPACE}",
+        f"addr add {_OUTSIDE}/30 dev axbench0",
+        "link set axbench0 up",
+        f"-n {_SPACE} addr add {_INSIDE}/30 dev axbench1",
+        f"-n {_SPACE} link set axbench1 up",
+        f"-n {_SPACE} link set lo up",
     )
     try:
-        time.sleep(0.3)
-        client = start(
-            ["iperf3", "-c", "127.0.0.1", "-p", str(port), "-t", f"{seconds:g}", "-J"],
-            cpu=CLIENT_CPU, group=group, stdout=subprocess.PIPE,
-        )  # fmt: skip
-        out, _ = client.communicate()
-        return float(json.loads(out)["end"]["sum_received"]["bits_per_second"])
-    except (KeyError, ValueError) as e:
-        raise BenchError(f"iperf3 said nothing of use: {e}") from e
+        for command in commands:
+            subprocess.run(["ip", *command.split()], check=True)
+        yield
     finally:
-        server.terminate()
-        server.wait()
+        subprocess.run(["ip", "netns", "del", _SPACE], check=False)
 
 
-def measure(*, rounds: int = 9, seconds: float = 3.0) -> Table:
-    """Measure iperf3 over loopback with both ends in Axon's scope, and without."""
-    require("iperf3")
-    table = Table("Bulk transfer that is not HTTP", "make bench BENCH=bulk",
-                  ["", "without, Gbit/s", "with Axon on both ends"])  # fmt: skip
+def _block(
+    groups: Mapping[str, Path], address: str, seconds: float, *, inside: bool
+) -> dict[str, float]:
     with ExitStack() as all_:
-        plain, ours = (all_.enter_context(cgroup(n)) for n in ("plain", "axon"))
-        all_.enter_context(axon(ours))
-        rates: dict[str, list[float]] = {"plain": [], "axon": []}
-        for _ in range(rounds):
-            rates["plain"].append(_iperf(plain, 18721, seconds))
-            rates["axon"].append(_iperf(ours, 18722, seconds))
-    ratios = [a / b for a, b in zip(rates["axon"], rates["plain"], strict=True)]
-    share = f"{median(ratios) * 100:.1f} %"
-    table.rows.append(["iperf3 over loopback, one stream", f"{median(rates['plain']) / 1e9:.1f}",
-                       f"{share} ({min(ratios) * 100:.0f} to {max(ratios) * 100:.0f})"])  # fmt: skip
+        streams = {
+            name: _Stream(all_, group, address, 18721 + i, inside=inside)
+            for i, (name, group) in enumerate(groups.items())
+        }
+        order, end = list(streams), time.monotonic() + seconds
+        while time.monotonic() < end:
+            order.append(order.pop(0))
+            for name in order:
+                streams[name].turn()
+        return {name: stream.rate for name, stream in streams.items()}
+
+
+def measure(*, blocks: int = 8, seconds: float = 4.0) -> Table:
+    """Measure one stream of bytes with both ends in Axon's scope against one without."""
+    table = Table("Bulk transfer that is not HTTP", "make bench BENCH=bulk",
+                  ["one stream over", "without, Gbit/s", "without, again", "with Axon on both ends"])  # fmt: skip
+    with ExitStack() as all_:
+        groups = {name: all_.enter_context(cgroup(name)) for name in ("plain", "again", "axon")}
+        all_.enter_context(axon(groups["axon"]))
+        all_.enter_context(_veth())
+        for name, address, inside in (("loopback", "127.0.0.1", False), ("veth", _INSIDE, True)):
+            rates = [_block(groups, address, seconds, inside=inside) for _ in range(blocks)]
+            row = [name, f"{median(r['plain'] for r in rates) * 8e-9:.1f}"]
+            for other in ("again", "axon"):
+                ratios = sorted(r[other] / r["plain"] for r in rates)
+                row.append(
+                    f"{median(ratios) * 100:.1f} % ({ratios[0] * 100:.0f} to {ratios[-1] * 100:.0f})"
+                )
+            table.rows.append(row)
+            table.brief.append((f"Bulk transfer that is not HTTP, one stream over {name}", row[-1]))
     table.notes.append(
-        f"Median of {rounds} interleaved rounds of {seconds:g} s; the spread is the rounds' own."
+        f"Medians and extremes of {blocks} blocks of {seconds:g} s, in which all take turns of a tenth of a second. "
+        "The second column is a second stream without Axon: the machine's own noise."
     )
-    table.brief.append(("Bulk transfer that is not HTTP (iperf3 over loopback)", share))
     return table

@@ -24,15 +24,15 @@ CLIENT_CPU = 1
 _TURN = 0.05  # seconds
 
 _NGINX = """
-daemon off; master_process off; pid {home}/pid; error_log {home}/error.log;
+daemon off; {processes}; pid {home}/pid; error_log {home}/error.log;
 worker_rlimit_nofile 1000000;
-events {{ worker_connections 250000; }}
+events {{ worker_connections {most}; }}
 http {{
   access_log off; keepalive_requests 1000000000; keepalive_timeout 600s; sendfile on; tcp_nopush on;
   client_body_temp_path {home}/t; proxy_temp_path {home}/t; fastcgi_temp_path {home}/t; uwsgi_temp_path {home}/t;
   scgi_temp_path {home}/t;
   server {{
-    listen {port} backlog=65535;
+    listen {port} backlog=65535 reuseport;
     location / {{ return 200 "hello from nginx\\n"; }}
     location /static/ {{ root {home}; }}
     location /count {{ stub_status; }}
@@ -91,14 +91,20 @@ def start(
 
 
 @contextmanager
-def nginx(group: Path, port: int) -> Iterator[Path]:
-    """Serve on a port with one worker on the server's CPU; yields its folder, /static/ is below it."""
+def nginx(group: Path, port: int, *, workers: int = 0) -> Iterator[Path]:
+    """Serve on a port, on the server's CPU; yields its folder, /static/ is below it.
+
+    One process serves, or so many `workers` of one: for more connections than a process may open files.
+    """
     with tempfile.TemporaryDirectory(prefix="axon-bench-") as folder:
         home = Path(folder)
         home.chmod(0o755)
         (home / "static").mkdir()
         (home / "static" / "8k").write_bytes(os.urandom(8192))
-        (home / "nginx.conf").write_text(_NGINX.format(home=home, port=port), encoding="utf-8")
+        processes = f"worker_processes {workers}" if workers else "master_process off"
+        most = 19_000 if workers else 250_000
+        conf = _NGINX.format(home=home, port=port, processes=processes, most=most)
+        (home / "nginx.conf").write_text(conf, encoding="utf-8")
         server = start(
             ["nginx", "-c", str(home / "nginx.conf"), "-g", "user root;"],
             cpu=SERVER_CPU,
