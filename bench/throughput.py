@@ -33,7 +33,7 @@ BASE, CONTROL, EMPTY, FLOOR = "without", "again", "empty", "floor"
 OTHERS = (CONTROL, EMPTY, FLOOR)
 
 
-def measure(*, blocks: int = 10, seconds: float = 5.0) -> Table:
+def measure(*, blocks: int = 8, seconds: float = 5.0) -> Table:
     """Measure each case without Axon, and with it on the server's side, the client's and both.
 
     Beside them: a second nginx without Axon as a control, and programs that do nothing, and that do the least that an
