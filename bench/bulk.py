@@ -13,7 +13,7 @@ from statistics import median
 from typing import IO, cast
 
 from bench.report import Table
-from bench.world import CLIENT_CPU, SERVER_CPU, axon, cgroup, start
+from bench.world import CLIENT_CPU, SERVER_CPU, axon, cgroup, start, take_turns
 
 _TURN = 0.1  # seconds
 _SPACE = "axon-bench-bulk"
@@ -50,37 +50,19 @@ class _Stream:
         )  # fmt: skip
         self._said = cast("IO[str]", self._receiver.stdout)
         self._said.readline()
-        self._sender = start(
+        self.sender = start(
             [sys.executable, "-c", _SEND, address, str(port)], cpu=CLIENT_CPU, group=group
         )
-        for process in (self._receiver, self._sender):
+        for process in (self._receiver, self.sender):
             all_.callback(process.wait)
             all_.callback(process.kill)
         time.sleep(0.3)
-        self.stop()
-        self.active, self._before = 0.0, self.total()
+        self.sender.send_signal(signal.SIGSTOP)
 
     def total(self) -> int:
         """Bytes that the receiver has got."""
         cast("IO[str]", self._receiver.stdin).write("\n")
         return int(self._said.readline())
-
-    def stop(self) -> None:
-        """Let the sender rest."""
-        self._sender.send_signal(signal.SIGSTOP)
-
-    def turn(self) -> None:
-        """Let the sender send for a while."""
-        began = time.monotonic()
-        self._sender.send_signal(signal.SIGCONT)
-        time.sleep(_TURN)
-        self.stop()
-        self.active += time.monotonic() - began
-
-    @property
-    def rate(self) -> float:
-        """Bytes a second within its turns."""
-        return (self.total() - self._before) / self.active
 
 
 @contextmanager
@@ -111,12 +93,10 @@ def _block(
             name: _Stream(all_, group, address, 18721 + i, inside=inside)
             for i, (name, group) in enumerate(groups.items())
         }
-        order, end = list(streams), time.monotonic() + seconds
-        while time.monotonic() < end:
-            order.append(order.pop(0))
-            for name in order:
-                streams[name].turn()
-        return {name: stream.rate for name, stream in streams.items()}
+        senders = {name: stream.sender for name, stream in streams.items()}
+        before = {name: stream.total() for name, stream in streams.items()}
+        active = take_turns(senders, seconds=seconds, turn=_TURN)
+        return {name: (streams[name].total() - before[name]) / active[name] for name in streams}
 
 
 def measure(*, blocks: int = 8, seconds: float = 4.0) -> Table:

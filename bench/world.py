@@ -142,6 +142,22 @@ def _served(url: str) -> int:
         return int(answer.read().split()[9])
 
 
+def take_turns(
+    stopped: Mapping[str, subprocess.Popen[str]], *, seconds: float, turn: float = _TURN
+) -> dict[str, float]:
+    """Let stopped processes run for a while each, in turn; return the seconds that each has had. They end stopped."""
+    active, order, end = dict.fromkeys(stopped, 0.0), list(stopped), time.monotonic() + seconds
+    while time.monotonic() < end:
+        order.append(order.pop(0))
+        for name in order:
+            began = time.monotonic()
+            stopped[name].send_signal(signal.SIGCONT)
+            time.sleep(turn)
+            stopped[name].send_signal(signal.SIGSTOP)
+            active[name] += time.monotonic() - began
+    return active
+
+
 def turns(
     urls: Mapping[str, tuple[str, Path]], *, seconds: float, connections: int, close: bool = False
 ) -> dict[str, float]:
@@ -160,16 +176,7 @@ def turns(
             time.sleep(4 * _TURN)
             clients[name].send_signal(signal.SIGSTOP)
         before = {name: _served(url) for name, (url, _) in urls.items()}
-        active = dict.fromkeys(urls, 0.0)
-        order, end = list(urls), time.monotonic() + seconds
-        while time.monotonic() < end:
-            order.append(order.pop(0))
-            for name in order:
-                began = time.monotonic()
-                clients[name].send_signal(signal.SIGCONT)
-                time.sleep(_TURN)
-                clients[name].send_signal(signal.SIGSTOP)
-                active[name] += time.monotonic() - began
+        active = take_turns(clients, seconds=seconds)
         return {
             name: (_served(url) - 1 - before[name]) / active[name]
             for name, (url, _) in urls.items()
