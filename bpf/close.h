@@ -92,13 +92,16 @@ static __always_inline void ax_closed(struct bpf_sock_ops *ops)
 	if (!sk)
 		return;
 	c = bpf_sk_storage_get(&ax_conns, sk, 0, 0);
-	if (!c || c->kind != AX_KIND_HTTP || c->req.n == c->resp.n)
+	if (!c)
 		return;
-	w = ax_claim((u64)(long)ops, &lvl);
-	if (!w)
-		return;
-	ax_settle_ops(ops, lvl);
-	w->owner = 0;
+	if (c->kind == AX_KIND_HTTP && c->req.n != c->resp.n) {
+		w = ax_claim((u64)(long)ops, &lvl);
+		if (!w)
+			return;
+		ax_settle_ops(ops, lvl);
+		w->owner = 0;
+	}
+	c->kind = AX_KIND_CLOSED;	/* the socket may be connected again: see ax_reborn() */
 }
 
 AX_GLOBAL int ax_settle_sock(struct bpf_sock *sk, u32 lvl)

@@ -24,26 +24,34 @@ static __always_inline void ax_dir_out(struct ax_conn *c, struct ax_dir *d, int 
 	d->snap_seq = c->snap_seq;
 	if (resp) {
 		d->h = c->resp;
-		ax_barrier();	/* `nxt` before the rest */
 		d->memo = c->resp_memo;
 		d->r = c->respr;
 	} else {
 		d->h = c->req;
-		ax_barrier();
 		d->memo = c->req_memo;
 		d->r = c->reqr;
 	}
 }
 
-/* The rest of a direction's state before `nxt`: with that another run may go on. */
-static __always_inline void ax_hot_in(struct ax_hot *to, const struct ax_hot *from)
+/* Writes `nxt`, and everything else before it: with that another run may go on. An arriving packet's run looks at
+ * `early` behind it, whose writer looks at `nxt` behind that: the two must not pass each other, and of all orders of
+ * memory that is the one that x86 does not keep by itself. An atomic operation does. */
+static __always_inline void ax_hand_on(struct ax_hot *h, u32 nxt, int arriving)
+{
+	ax_barrier();
+	if (arriving)
+		__sync_fetch_and_add(&h->nxt, nxt - h->nxt);
+	else
+		h->nxt = nxt;
+}
+
+static __always_inline void ax_hot_in(struct ax_hot *to, const struct ax_hot *from, int arriving)
 {
 	to->n = from->n;
 	to->phase = from->phase;
 	to->flags = from->flags;
 	to->memo_len = from->memo_len;
-	ax_barrier();
-	to->nxt = from->nxt;
+	ax_hand_on(to, from->nxt, arriving);
 }
 
 /* `arriving`: the direction is the one that TCP may discard from. */
@@ -54,11 +62,11 @@ static __always_inline void ax_dir_in(struct ax_conn *c, struct ax_dir *d, int r
 	if (resp) {
 		c->resp_memo = d->memo;
 		c->respr = d->r;
-		ax_hot_in(&c->resp, &d->h);
+		ax_hot_in(&c->resp, &d->h, arriving);
 	} else {
 		c->req_memo = d->memo;
 		c->reqr = d->r;
-		ax_hot_in(&c->req, &d->h);
+		ax_hot_in(&c->req, &d->h, arriving);
 	}
 }
 

@@ -9,7 +9,7 @@
  * up to eight may come at once (the generic cell rate algorithm of ATM, ITU-T I.371)? */
 static __always_inline int ax_pass(u64 *next, u64 now, u64 interval)
 {
-	u64 due = *next, floor = now - 8 * interval;
+	u64 due = *next, floor = now > 8 * interval ? now - 8 * interval : 0;
 
 	if (!interval || due > now)
 		return 0;

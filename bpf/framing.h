@@ -89,7 +89,8 @@ AX_GLOBAL int ax_push(struct __sk_buff *skb, u32 lvl, u32 done)
 	n = w->d.h.n;
 	waiting = n - c->resp.n;
 	w->d.h.n = n + 1;
-	w->d.r.since++;
+	if (w->d.r.since < AX_SINCE_MANY)
+		w->d.r.since++;
 	w->d.h.memo_len = 0;
 	if (!waiting) {
 		q = &c->q0;
@@ -165,7 +166,8 @@ AX_GLOBAL int ax_response_done(struct __sk_buff *skb, u32 lvl, u32 error)
 	cold = bpf_sk_storage_get(&ax_cold, sk, 0, 0);
 	if (!c || !cold)
 		return -1;
-	w->d.r.since++;
+	if (w->d.r.since < AX_SINCE_MANY)
+		w->d.r.since++;
 	if (w->d.r.method) {
 		w->d.r.method--;
 		return 0;
@@ -263,7 +265,7 @@ AX_GLOBAL int ax_head_end(struct __sk_buff *skb, u32 lvl)
 	if (!w->resp) {
 		/* rule 6: without either field a request has no body; a coding that is not chunked cannot end */
 		if ((flags & AX_D_CODED) && !(flags & AX_D_CHUNKED))
-			return ax_give_up(w, AX_LOST_BAD_LENGTH);
+			return ax_bad_length(w);
 		none = !(flags & AX_D_CHUNKED) && !w->d.r.left;
 		waiting = ax_push(skb, lvl, none);
 		if (none && !waiting && !w->path_cut)
@@ -349,7 +351,7 @@ AX_GLOBAL int ax_message_end(struct __sk_buff *skb, u32 lvl)
 /* A start line that is not HTTP/1: what the connection is then. */
 static __always_inline int ax_not_http(struct ax_work *w, int how)
 {
-	if (how == AX_L_HTTP2) {
+	if (how == AX_L_HTTP2 && w->kind == AX_KIND_NEW) {
 		w->why = AX_CONN_HTTP2;
 		w->kind = AX_KIND_HTTP2;
 		return AX_S_DONE;
@@ -365,12 +367,7 @@ static __always_inline int ax_not_http(struct ax_work *w, int how)
 		w->kind = AX_KIND_OPAQUE;
 		return AX_S_DONE;
 	}
-	if (w->resp)
-		return ax_give_up(w, AX_LOST_BAD_RESPONSE);
-	/* responses that are still owed can be counted: only this direction is lost */
-	w->why = AX_LOST_BAD_REQUEST;
-	w->d.h.phase = AX_PH_DEAD;
-	return AX_S_DONE;
+	return w->resp ? ax_give_up(w, AX_LOST_BAD_RESPONSE) : ax_end_requests(w, AX_LOST_BAD_REQUEST);
 }
 
 /* The start line that a step has found. */

@@ -28,6 +28,19 @@ static __always_inline int ax_give_up(struct ax_work *w, u32 why)
 	return 1;
 }
 
+/* No more requests can be read. Responses that are still owed can be counted: only this direction is lost. */
+static __always_inline int ax_end_requests(struct ax_work *w, u32 why)
+{
+	w->why = why;
+	w->d.h.phase = AX_PH_DEAD;
+	return 1;
+}
+
+static __always_inline int ax_bad_length(struct ax_work *w)
+{
+	return w->resp ? ax_give_up(w, AX_LOST_BAD_LENGTH) : ax_end_requests(w, AX_LOST_BAD_LENGTH);
+}
+
 /* tchar (RFC 9110 section 5.6.2) as a bit set over 0..127. */
 static __always_inline int ax_tchar(u8 c)
 {
@@ -446,7 +459,7 @@ AX_GLOBAL int ax_field(struct __sk_buff *skb, u32 lvl)
 			ax_keep_host(skb, lvl, from + 5, to);
 	}
 	if (r)
-		return ax_give_up(w, AX_LOST_BAD_LENGTH);
+		return ax_bad_length(w);
 	if (w->cut)
 		w->d.h.flags |= AX_D_LONG;
 	return 0;

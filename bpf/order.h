@@ -9,6 +9,8 @@
 
 #include "framing.h"
 
+#define AX_MOST_AHEAD (1U << 30)	/* the largest window there is (RFC 7323 section 2.3): what is farther ahead TCP discards */
+
 enum ax_order_result {
 	AX_O_READ = 0,		/* read from w->pos */
 	AX_O_SKIP = 1,		/* nothing new */
@@ -53,7 +55,7 @@ AX_GLOBAL int ax_rewind(struct __sk_buff *skb, u32 lvl)
 		return -1;
 	seq = w->seq;
 	n = w->d.h.n;
-	if (w->d.snap_seq == seq) {
+	if (w->d.snap_seq == seq && w->d.r.since < AX_SINCE_MANY) {
 		/* the start of a message */
 		w->d.h.nxt = seq;
 		w->d.h.memo_len = 0;
@@ -67,7 +69,8 @@ AX_GLOBAL int ax_rewind(struct __sk_buff *skb, u32 lvl)
 	} else {
 		k = bpf_sk_storage_get(&ax_carry, sk, 0, 0);
 		dir = w->dir & 1;
-		if (!k || !k->snap_ok[dir] || k->snap[dir].h.nxt != seq)
+		if (!k || !k->snap_ok[dir] || k->snap[dir].h.nxt != seq ||
+		    (w->resp && k->snap[dir].r.method + (n - k->snap[dir].h.n) >= AX_SINCE_MANY))
 			return -1;
 		w->d = k->snap[dir];
 		k->which[dir] = k->snap_which[dir];
@@ -163,36 +166,46 @@ AX_GLOBAL int ax_kept_before(u32 lvl, u32 had)
 /* How much of what begins at `seq` the run has that it begins in or goes on from; -1: there is none. */
 static __always_inline s32 ax_run_has(const struct ax_run *r, u32 seq, u32 kept)
 {
-	return r->len && r->kept == kept && seq - r->seq <= r->len ? (s32)(r->seq + r->len - seq) : -1;
+	return r->len && !r->taken && r->kept == kept && seq - r->seq <= r->len ? (s32)(r->seq + r->len - seq) : -1;
 }
 
-/* Puts a stretch among the early ones, its bytes being kept by now. 0, or -1 if there is no room. */
-static __always_inline int ax_enter(struct ax_conn *c, struct ax_ooo *o, u32 seq, u32 len, u32 kept, u32 fin)
+/* Puts a stretch among the early ones, its bytes being kept by now. If there is no room it goes in place of the one
+ * farthest behind it, or is left out: what is left out is missed only if TCP takes it. */
+static __always_inline void ax_enter(struct ax_conn *c, struct ax_ooo *o, u32 seq, u32 len, u32 kept, u32 fin)
 {
-	u32 at = AX_RUNS, room = AX_RUNS;
+	u32 at = AX_RUNS, room = AX_RUNS, far = AX_RUNS;
 	struct ax_run *r;
-	int lost = 0;
+	s32 farthest = 0;
 
 	bpf_spin_lock(&o->lock);
 #pragma clang loop unroll(disable)
 	for (u32 i = 0; i < AX_RUNS; i++) {
 		r = &o->run[i];
-		if (!r->len)
+		if (!r->len) {
 			room = i;
-		else if (ax_run_has(r, seq, kept) >= 0)
+		} else if (ax_run_has(r, seq, kept) >= 0) {
 			at = i;
+		} else if (!r->taken && (s32)(r->seq - seq) > farthest) {
+			farthest = r->seq - seq;
+			far = i;
+		}
 	}
 	if (at < AX_RUNS) {
 		r = &o->run[AX_INDEX(at, AX_RUNS)];
 		if (seq + len - r->seq > r->len)
 			r->len = seq + len - r->seq;
-	} else if (room < AX_RUNS) {
-		r = &o->run[AX_INDEX(room, AX_RUNS)];
-		r->seq = seq;
-		r->len = len;
-		r->kept = kept;
 	} else {
-		lost = len;
+		if (room >= AX_RUNS) {
+			room = far;
+			o->full = 1;
+		}
+		if (room < AX_RUNS) {
+			r = &o->run[AX_INDEX(room, AX_RUNS)];
+			r->seq = seq;
+			r->len = len;
+			r->kept = kept;
+			r->taken = 0;
+		}
 	}
 	if (fin) {
 		o->fin = seq + len;
@@ -200,7 +213,38 @@ static __always_inline int ax_enter(struct ax_conn *c, struct ax_ooo *o, u32 seq
 	}
 	c->early = 1;
 	bpf_spin_unlock(&o->lock);
-	return lost ? -1 : 0;
+}
+
+/* What a run that was taken still has behind the place up to which it was read, can be taken again. */
+AX_GLOBAL int ax_put_back(struct __sk_buff *skb, u32 lvl)
+{
+	struct ax_work *w = ax_area(lvl);
+	struct bpf_sock *sk = ax_sock(skb);
+	struct ax_ooo *o;
+	u32 seq, nxt;
+
+	if (!w || !sk)
+		return -1;
+	o = bpf_sk_storage_get(&ax_ooo, sk, 0, 0);
+	if (!o)
+		return -1;
+	seq = w->run_seq;
+	nxt = w->d.h.nxt;
+	if (nxt - seq >= w->run_len)
+		return 0;
+	bpf_spin_lock(&o->lock);
+#pragma clang loop unroll(disable)
+	for (u32 i = 0; i < AX_RUNS; i++) {
+		struct ax_run *r = &o->run[i];
+
+		if (!r->taken || r->seq != seq)
+			continue;
+		r->len -= nxt - seq;
+		r->seq = nxt;
+		r->taken = 0;
+	}
+	bpf_spin_unlock(&o->lock);
+	return 0;
 }
 
 /* An out-of-order segment: remembers its place, and its bytes unless they lie within a body of known length. */
@@ -217,10 +261,8 @@ AX_GLOBAL int ax_keep_early(struct __sk_buff *skb, u32 lvl)
 		return -1;
 	c = bpf_sk_storage_get(&ax_conns, sk, 0, 0);
 	o = bpf_sk_storage_get(&ax_ooo, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
-	if (!c || !o) {
-		ax_count(AX_LOST_MEMORY);
+	if (!c || !o)
 		return -1;
-	}
 	seq = w->seq;
 	len = w->end;
 	kept = !(w->d.h.phase == AX_PH_CLOSE || w->d.h.phase == AX_PH_DEAD ||
@@ -239,14 +281,11 @@ AX_GLOBAL int ax_keep_early(struct __sk_buff *skb, u32 lvl)
 		if (from > len)
 			from = len;
 		if (ax_stash_all(skb, lvl, from)) {
-			ax_count(AX_LOST_REORDER);
-			return -1;
+			o->full = 1;
+			return 0;
 		}
 	}
-	if (ax_enter(c, o, seq + from, len - from, kept, w->tcp_flags & AX_TCP_FIN)) {
-		ax_count(AX_LOST_REORDER);
-		return -1;
-	}
+	ax_enter(c, o, seq + from, len - from, kept, w->tcp_flags & AX_TCP_FIN);
 	if (len)
 		ax_count(AX_INFO_REORDERED);
 	return 0;
@@ -270,7 +309,7 @@ AX_GLOBAL int ax_drain_next(u32 lvl)
 		w->ckey.seq = w->drain_seq;
 		k = bpf_map_lookup_elem(&ax_stash, &w->ckey);
 		if (!k) {
-			ax_count(AX_LOST_REORDER);
+			w->lose = AX_LOST_REORDER;
 			w->kind = AX_KIND_SYNC;
 			return 0;
 		}
@@ -301,7 +340,7 @@ AX_GLOBAL int ax_drain_next(u32 lvl)
 	left = w->d.r.left;
 	if (w->d.h.phase != AX_PH_CLOSE && w->d.h.phase != AX_PH_DEAD) {
 		if ((w->d.h.phase != AX_PH_BODY && w->d.h.phase != AX_PH_DATA) || !left) {
-			ax_count(AX_LOST_REORDER);
+			w->lose = AX_LOST_REORDER;
 			w->kind = AX_KIND_SYNC;
 			return 0;
 		}
@@ -347,12 +386,13 @@ AX_GLOBAL int ax_drain_choose(struct __sk_buff *skb, u32 lvl)
 		at = nxt - r->seq;
 		if (at >= 0 && (u32)at >= r->len) {
 			r->len = 0;
-		} else if (at >= 0 && !found) {
+		} else if (at >= 0 && !found && !r->taken) {
 			found = 1;
 			seq = r->seq;
 			len = r->len;
 			kept = r->kept;
-			r->len = 0;
+			r->taken = 1;
+			left = 1;
 		} else {
 			left = 1;
 		}
@@ -361,7 +401,7 @@ AX_GLOBAL int ax_drain_choose(struct __sk_buff *skb, u32 lvl)
 		fin = nxt == o->fin;
 		left |= (s32)(o->fin - nxt) > 0;
 	}
-	if (!found && !left)
+	if (!left)
 		c->early = 0;
 	bpf_spin_unlock(&o->lock);
 	w->fin |= fin;
@@ -371,7 +411,7 @@ AX_GLOBAL int ax_drain_choose(struct __sk_buff *skb, u32 lvl)
 	return found;
 }
 
-/* Has the stream reached a run that nobody has read yet? */
+/* Has the stream reached a run that nobody has read yet, or that somebody is reading? */
 static __always_inline int ax_run_waits(struct bpf_sock *sk, u32 nxt)
 {
 	struct ax_ooo *o = bpf_sk_storage_get(&ax_ooo, sk, 0, 0);
@@ -386,6 +426,17 @@ static __always_inline int ax_run_waits(struct bpf_sock *sk, u32 nxt)
 	return 0;
 }
 
+/* Was there no room for early data? Asked once about each loss. */
+static __always_inline int ax_was_full(struct bpf_sock *sk)
+{
+	struct ax_ooo *o = bpf_sk_storage_get(&ax_ooo, sk, 0, 0);
+
+	if (!o || !o->full)
+		return 0;
+	o->full = 0;
+	return 1;
+}
+
 /* Where an arriving segment stands against what has been read. enum ax_order_result. */
 AX_GLOBAL int ax_arrange(struct __sk_buff *skb, u32 lvl)
 {
@@ -394,8 +445,8 @@ AX_GLOBAL int ax_arrange(struct __sk_buff *skb, u32 lvl)
 	struct bpf_tcp_sock *tp;
 	u32 rcv_nxt, seq, nxt, gap;
 	struct ax_conn *c;
+	int again, moved;
 	s32 delta;
-	int again;
 
 	if (!w || !sk)
 		return AX_O_SKIP;
@@ -439,10 +490,19 @@ AX_GLOBAL int ax_arrange(struct __sk_buff *skb, u32 lvl)
 		w->pos = -delta;
 		return AX_O_READ;
 	}
-	/* a gap */
+	/* a gap: so it was when we looked, but a run on another core may have closed it since, and TCP taken that */
 	c = bpf_sk_storage_get(&ax_conns, sk, 0, 0);
-	if ((s32)(rcv_nxt - nxt) > 0 && !(c && c->early && ax_run_waits(sk, nxt))) {
+	if (!c)
+		return AX_O_SKIP;
+	if (rcv_nxt == nxt + 1 && c->seen[0] & AX_SEEN_FIN)
+		return AX_O_SKIP;	/* nothing comes behind the stream's end */
+	if (seq - rcv_nxt > AX_MOST_AHEAD)
+		return AX_O_SKIP;
+	moved = AX_READ(w->resp ? c->resp.nxt : c->req.nxt) != nxt;
+	if (!moved && (s32)(rcv_nxt - nxt) > 0 && !(c->early && ax_run_waits(sk, nxt))) {
 		/* TCP has taken bytes that no hook showed; if they lie within a body that is no loss */
+		if (ax_was_full(sk))
+			w->lose = AX_LOST_REORDER;
 		gap = delta;
 		if (w->d.h.phase == AX_PH_CLOSE || w->d.h.phase == AX_PH_DEAD ||
 		    ((w->d.h.phase == AX_PH_BODY || w->d.h.phase == AX_PH_DATA) && w->d.r.left > gap)) {
@@ -454,7 +514,8 @@ AX_GLOBAL int ax_arrange(struct __sk_buff *skb, u32 lvl)
 		}
 		return AX_O_LOST;
 	}
-	return ax_keep_early(skb, lvl) ? AX_O_LOST : AX_O_SKIP;
+	ax_keep_early(skb, lvl);	/* what cannot be kept is missed when TCP has taken it */
+	return AX_O_SKIP;
 }
 
 #endif

@@ -39,16 +39,25 @@ struct ax_seg {
 	u8 flags;
 };
 
-/* A connection we have not met: fresh, or older than us, or born with data that met its listener. */
+/* RFC 8446 section 5.1: the record of a handshake. */
+static __always_inline int ax_is_tls(const u8 *bytes)
+{
+	return bytes[0] == 0x16 && bytes[1] == 3;
+}
+
+/* A connection we have not met: fresh, or older than us, or born with data that met its listener. Another core may meet
+ * it beside us: its state appears whole, and the one that comes second finds it there. */
 AX_GLOBAL int ax_meet(struct __sk_buff *skb, u32 lvl)
 {
 	struct ax_work *w = ax_area(lvl);
 	struct bpf_sock *sk = ax_sock(skb);
 	struct bpf_tcp_sock *tp;
+	struct ax_chunk *early;
 	struct ax_conn *c;
 	u8 addr[16] __attribute__((aligned(8)));
 	u32 first, rcv_nxt, snd_nxt, unacked;
 	u64 received, acked;
+	int adopt = 0;
 
 	if (!w || !sk)
 		return -1;
@@ -61,11 +70,8 @@ AX_GLOBAL int ax_meet(struct __sk_buff *skb, u32 lvl)
 	acked = AX_READ(tp->bytes_acked);
 	/* sent by us before this packet, and not known to have arrived */
 	unacked = (w->dir ? w->seq : snd_nxt) - AX_READ(tp->snd_una);
-	c = bpf_sk_storage_get(&ax_conns, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
-	if (!c) {
-		ax_count(AX_LOST_MEMORY);
-		return -1;
-	}
+	c = &w->fresh;
+	__builtin_memset(c, 0, sizeof(*c));
 	c->role = w->dir;
 	c->req.nxt = w->seq;
 	c->resp.nxt = w->dir ? rcv_nxt : snd_nxt;
@@ -75,26 +81,37 @@ AX_GLOBAL int ax_meet(struct __sk_buff *skb, u32 lvl)
 	} else if (!w->dir && !received) {
 		c->req.nxt = rcv_nxt;	/* the packet may come before its turn */
 	}
-	if (!received && acked <= 1 && !unacked)
+	if (received || acked > 1 || unacked) {
+		c->kind = AX_KIND_SYNC;
+		c->flags = AX_C_LOOSE;
+	}
+	if (received && acked <= 1) {
+		/* is it a child whose first data met the listener? */
+		first = rcv_nxt - (u32)received;
+		ax_remote(sk, addr);
+		ax_early_key(w, addr, bpf_ntohs((u16)sk->dst_port), sk->src_port);
+		w->ckey.seq = first;
+		early = bpf_map_lookup_elem(&ax_stash, &w->ckey);
+		if (early && ax_is_tls(early->data)) {
+			c->kind = AX_KIND_TLS;
+			ax_count(AX_CONN_TLS);
+		} else if (early) {
+			c->kind = AX_KIND_NEW;
+			c->flags = 0;
+			c->role = AX_ROLE_SERVER;
+			c->req.nxt = first;
+			c->resp.nxt = w->dir ? w->seq : snd_nxt;
+			w->drain_seq = first;
+			adopt = received < 0x7fffffff ? received : 0;
+		}
+	}
+	if (bpf_sk_storage_get(&ax_conns, sk, 0, 0))
 		return 0;
-	c->kind = AX_KIND_SYNC;
-	c->flags = AX_C_LOOSE;
-	if (!received || acked > 1)
-		return 0;
-	/* is it a child whose first data met the listener? */
-	first = rcv_nxt - (u32)received;
-	ax_remote(sk, addr);
-	ax_early_key(w, addr, bpf_ntohs((u16)sk->dst_port), sk->src_port);
-	w->ckey.seq = first;
-	if (!bpf_map_lookup_elem(&ax_stash, &w->ckey))
-		return 0;
-	c->kind = AX_KIND_NEW;
-	c->flags = 0;
-	c->role = AX_ROLE_SERVER;
-	c->req.nxt = first;
-	c->resp.nxt = w->dir ? w->seq : snd_nxt;
-	w->drain_seq = first;
-	return received < 0x7fffffff ? (int)received : 0;
+	if (!bpf_sk_storage_get(&ax_conns, sk, c, BPF_SK_STORAGE_GET_F_CREATE)) {
+		ax_count(AX_LOST_MEMORY);
+		return -1;
+	}
+	return adopt;
 }
 
 /* Reads the next piece of the run at w->run_seq. 0 if there is none that goes on where the stream stands. */
@@ -156,13 +173,14 @@ AX_GLOBAL int ax_adopt(struct __sk_buff *skb, u32 lvl, u32 len)
 	w->resp = 0;
 	w->kind = w->was = c->kind;
 	w->loose = 0;
+	w->lose = AX_LOST_REORDER;
 	ax_dir_out(c, &w->d, 0);
 	w->run_seq = w->drain_seq;
 	w->run_len = len;
 	w->run_kept = 1;
 	ax_drain_run(skb, lvl, w);
-	if (w->why)
-		ax_count(w->why);
+	if (w->why || w->kind == AX_KIND_SYNC)
+		ax_count(w->why ? w->why : w->lose);
 	w->why = 0;
 	ax_dir_in(c, &w->d, 0, 1);
 	c->kind = w->kind;
@@ -226,7 +244,7 @@ AX_GLOBAL int ax_recognise(struct __sk_buff *skb, u32 lvl)
 		n = 64;
 	if (ax_load(skb, lvl, 0, 0, n))
 		return 0;
-	if (n >= 3 && w->win[0] == 0x16 && w->win[1] == 3) {	/* RFC 8446 section 5.1: handshake record */
+	if (n >= 3 && ax_is_tls(w->win)) {
 		c->kind = AX_KIND_TLS;
 		ax_count(AX_CONN_TLS);
 		return 0;
@@ -251,6 +269,7 @@ AX_GLOBAL int ax_recognise(struct __sk_buff *skb, u32 lvl)
 		c->resp.flags = AX_D_ANY;
 		c->resp.memo_len = 0;
 		c->respr.carry = 0;
+		c->reqr.over = c->respr.over = 0;
 		c->respr.method = 0;
 		c->respr.since = 0;
 		c->reqr.since = 0;
@@ -320,10 +339,14 @@ AX_GLOBAL int ax_begin(struct __sk_buff *skb, u32 lvl, u32 seq)
 {
 	struct ax_work *w = ax_area(lvl);
 	struct ax_conn *c = ax_conn_of(skb);
+	u32 nxt;
 
 	if (!w || !c)
 		return -1;
 	w->resp = w->dir ^ c->role;
+	/* before everything else: whose `nxt` this is, that has written the rest */
+	nxt = AX_READ(w->resp ? c->resp.nxt : c->req.nxt);
+	ax_barrier();
 	w->kind = w->was = c->kind;
 	w->loose = !!(c->flags & AX_C_LOOSE);
 	w->lose = AX_LOST_GAP;
@@ -332,8 +355,7 @@ AX_GLOBAL int ax_begin(struct __sk_buff *skb, u32 lvl, u32 seq)
 	w->memo_left = c->memo_left;
 	w->memo_status = c->memo_status;
 	ax_dir_out(c, &w->d, w->resp);
-	if (w->d.h.flags & AX_D_ANY)
-		w->d.h.nxt = seq;
+	w->d.h.nxt = w->d.h.flags & AX_D_ANY ? seq : nxt;
 	return 0;
 }
 
@@ -426,6 +448,15 @@ static __always_inline int ax_is_rest(struct __sk_buff *skb, u32 lvl, struct ax_
 	return ax_load(skb, lvl, 0, 0, n) || ((ax_word(w, 0) ^ AX_W_HTTP1) << (64 - 8 * n));
 }
 
+/* Does TCP take an arriving RST at `seq` (RFC 5961 section 3.2)? */
+static __always_inline int ax_resets(struct __sk_buff *skb, u32 seq)
+{
+	struct bpf_sock *sk = ax_sock(skb);
+	struct bpf_tcp_sock *tp = sk ? bpf_tcp_sock(sk) : 0;
+
+	return tp && AX_READ(tp->rcv_nxt) == seq;
+}
+
 /* The long way. */
 AX_GLOBAL int ax_parse(struct __sk_buff *skb, u32 lvl)
 {
@@ -441,7 +472,7 @@ AX_GLOBAL int ax_parse(struct __sk_buff *skb, u32 lvl)
 	end_seq = seq + len;
 	if (!c || c->kind >= AX_KIND_CLOSED)
 		return 0;
-	if (w->tcp_flags & AX_TCP_RST)
+	if (w->tcp_flags & AX_TCP_RST && (w->dir || ax_resets(skb, seq)))
 		c->seen[w->dir & 1] |= AX_SEEN_RESET;
 	if (c->doubt) {
 		ax_decide(skb);
@@ -462,7 +493,7 @@ AX_GLOBAL int ax_parse(struct __sk_buff *skb, u32 lvl)
 		r = ax_arrange(skb, lvl);
 	if (r == AX_O_LOST) {
 		/* perhaps this packet is the next request already */
-		ax_lose(c, AX_LOST_GAP);
+		ax_lose(c, w->lose);
 		w->pos = 0;
 		if (!ax_recognise(skb, lvl))
 			return 0;
@@ -489,6 +520,7 @@ AX_GLOBAL int ax_parse(struct __sk_buff *skb, u32 lvl)
 			ax_drain_run(skb, lvl, w);
 			if (ax_commit(skb, lvl))
 				return 0;
+			ax_put_back(skb, lvl);
 		}
 	}
 	if ((w->fin || ((w->tcp_flags & AX_TCP_FIN) && end_seq == w->d.h.nxt)) && w->kind == AX_KIND_HTTP && !w->why) {
@@ -562,8 +594,7 @@ static __always_inline int ax_again(struct __sk_buff *skb, struct ax_work *w, st
 		if (c->reqr.since != 1)
 			c->reqr.since = 1;
 	}
-	ax_barrier();
-	c->req.nxt = seq + len;
+	ax_hand_on(&c->req, seq + len, !w->dir);
 	return 1;
 }
 
@@ -645,8 +676,7 @@ static __always_inline int ax_answered(struct __sk_buff *skb, u32 lvl, struct ax
 		c->snap_seq = seq;
 		c->respr.since = rest == c->memo_left;
 	}
-	ax_barrier();
-	c->resp.nxt = seq + len;
+	ax_hand_on(&c->resp, seq + len, !w->dir);
 	return 1;
 }
 
@@ -669,8 +699,7 @@ static __always_inline int ax_answer_ends(struct __sk_buff *skb, u32 lvl, struct
 	c->resp.n++;
 	c->resp.flags = 0;
 	c->resp.phase = AX_PH_START;
-	ax_barrier();
-	c->resp.nxt = seq + len;
+	ax_hand_on(&c->resp, seq + len, 0);
 	return 1;
 }
 
@@ -688,8 +717,7 @@ static __always_inline int ax_short(struct __sk_buff *skb, u32 lvl, struct ax_wo
 	if (h->phase == AX_PH_BODY && len < r->left) {
 		r->left -= len;
 		r->body += len;
-		ax_barrier();
-		h->nxt = seq + len;
+		ax_hand_on(h, seq + len, !dir);
 		return 1;
 	}
 	ctl = ax_control();

@@ -48,8 +48,9 @@ typedef long long s64;
  * at a computed address, which the verifier refuses. */
 #define AX_READ(x) ({ typeof(x) _v = (x); AX_OPAQUE(_v); _v; })
 
-/* What is written before it is written before what is written behind it: the compiler's part of that. The processor's is
- * x86's own order; where it has none, a run that goes on from half-written state is as rare as it is brief. */
+/* What is written before it is written before what is written behind it, and so for reads: the compiler's part of that.
+ * The processor's is x86's own order; where it has none, a run that goes on from half-written state is as rare as it is
+ * brief. */
 #define ax_barrier() asm volatile("" ::: "memory")
 
 #define AX_LIKELY(x) __builtin_expect(!!(x), 1)

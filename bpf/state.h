@@ -58,9 +58,11 @@ struct ax_rest {
 	};
 	u32 over;		/* bytes of head and chunk framing so far */
 	u16 carry;		/* bytes of an unfinished line, in ax_carry */
-	u8 since;		/* messages counted since `snap_seq` */
+	u8 since;		/* messages counted since `snap_seq`, or AX_SINCE_MANY */
 	u8 method;		/* of a request; responses: so many are to be read again without counting */
 };
+
+#define AX_SINCE_MANY 255	/* so many or more: they cannot be undone */
 
 /* The working copy of a direction. */
 struct ax_dir {
@@ -189,7 +191,9 @@ struct ax_carry {
 struct ax_run {
 	u32 seq;
 	u32 len;		/* 0: free */
-	u32 kept;		/* its bytes are kept, in pieces one behind the other; else it lies within a body */
+	u8 kept;		/* its bytes are kept, in pieces one behind the other; else it lies within a body */
+	u8 taken;		/* somebody is reading it */
+	u16 pad;
 };
 
 /* Data that came early. Several runs at a time may keep a piece, and one reads: what they share is under the lock. */
@@ -198,6 +202,7 @@ struct ax_ooo {
 	struct ax_run run[AX_RUNS];
 	u32 fin;		/* the stream ends here, */
 	u32 fin_known;		/* if this is not 0 */
+	u32 full;		/* there was no room for some */
 };
 
 /* Bytes kept for later: out-of-order segments of a connection, first data on a listener. */
@@ -290,6 +295,7 @@ struct ax_work {
 	u32 rt;			/* 1 + the pattern set that is matched; 0: none */
 	u32 serial;		/* of the route table that the request was matched with */
 	u64 bits[AX_RT_WORDS];
+	struct ax_conn fresh;	/* of a connection that is met */
 	struct ax_chunk_key ckey;
 	struct ax_chunk chunk;
 	struct ax_route tmpl;

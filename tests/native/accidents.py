@@ -74,15 +74,19 @@ class RoughTalk(Talk):
             self._damaged(stream, start, end, what)
 
     def _beside(self, stream: bytes, pieces: list[tuple[int, int]]) -> None:
-        """Packets arrive on several cores: one meets its hook while another is in it."""
+        """Packets arrive on several cores: one meets its hook while another is in it.
+
+        By then TCP may have taken what had met its hook.
+        """
         (a, b), *later = pieces
+        fate = self.rnd.choice(("waits", "taken"))
         if not later:
-            self.tcp.arrive(a, stream[a:b], fate="waits")
+            self.tcp.arrive(a, stream[a:b], fate=fate)
             return
         with self.tcp.sock.machine.beside(
             self.rnd.randint(1, 60), lambda: self._beside(stream, later)
         ):
-            self.tcp.arrive(a, stream[a:b], fate="waits")
+            self.tcp.arrive(a, stream[a:b], fate=fate)
 
     def _harmed(self, stream: bytes, start: int, end: int, what: str) -> None:
         """What cannot always be undone: then it is counted as lost."""

@@ -357,13 +357,16 @@ static struct nx_sock *sock(struct bpf_sock *sk)
 	return (struct nx_sock *)((uint8_t *)sk - offsetof(struct nx_sock, sk));
 }
 
-void *nx_storage(struct nx_map *m, struct bpf_sock *sk, uint64_t flags)
+void *nx_storage(struct nx_map *m, struct bpf_sock *sk, const void *value, uint64_t flags)
 {
 	void **at = &sock(sk)->storage[m->storage];
 	int ok = nx_helper();
 
-	if (!*at && (flags & BPF_SK_STORAGE_GET_F_CREATE) && ok)
+	if (!*at && (flags & BPF_SK_STORAGE_GET_F_CREATE) && ok) {
 		*at = calloc(1, m->value_size);
+		if (value)
+			memcpy(*at, value, m->value_size);
+	}
 	return *at;
 }
 

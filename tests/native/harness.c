@@ -160,6 +160,13 @@ int nx_feed(struct nx_sock *s, uint64_t now, uint32_t dir, uint32_t seq, uint32_
 	return nx_packet(s, dir, seq, flags, payload, len, 0);
 }
 
+/* TCP has taken bytes that a hook has seen. */
+void nx_taken(struct nx_sock *s, uint32_t rcv_nxt, uint64_t received)
+{
+	s->tp.rcv_nxt = rcv_nxt;
+	s->tp.bytes_received = received;
+}
+
 /* A packet that is only bytes, of which the first `linear` can be read directly. */
 int nx_raw(struct nx_sock *s, uint32_t dir, const uint8_t *bytes, uint32_t len, uint32_t linear)
 {

@@ -63,7 +63,7 @@ int nx_update(struct nx_map *m, const void *key, const void *value, uint64_t fla
 int nx_delete(struct nx_map *m, const void *key);
 int nx_push(struct nx_map *m, const void *value);
 int nx_pop(struct nx_map *m, void *value);
-void *nx_storage(struct nx_map *m, struct bpf_sock *sk, uint64_t flags);
+void *nx_storage(struct nx_map *m, struct bpf_sock *sk, const void *value, uint64_t flags);
 int nx_storage_delete(struct nx_map *m, struct bpf_sock *sk);
 void *nx_reserve(struct nx_map *m, uint64_t size);
 
@@ -75,7 +75,7 @@ int nx_helper(void);
 #define bpf_map_delete_elem(m, key) nx_delete(nx_map_of(m), key)
 #define bpf_map_push_elem(m, value, flags) nx_push(nx_map_of(m), value)
 #define bpf_map_pop_elem(m, value) nx_pop(nx_map_of(m), value)
-#define bpf_sk_storage_get(m, sk, value, flags) nx_storage(nx_map_of(m), sk, flags)
+#define bpf_sk_storage_get(m, sk, value, flags) nx_storage(nx_map_of(m), sk, value, flags)
 /* one run at a time is in here: the interrupt of a test comes at a helper's call, and this is none */
 #define bpf_spin_lock(lock) ((void)(lock))
 #define bpf_spin_unlock(lock) ((void)(lock))

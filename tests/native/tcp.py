@@ -53,6 +53,10 @@ class Tcp:
                 self.received = max(self.received, end)
         self._early = [(start, end) for start, end in self._early if end > self.received]
         self.acked = self.sent
+        # a hook may be under way on another core
+        self.sock.machine.lib.nx_taken(
+            self.sock.pointer, self.in_at + self.received & _MASK, self.before[0] + self.received
+        )
 
     def leave(self, at: int, data: bytes, *, flags: int = 0) -> None:
         """A segment goes out, for the first time or again."""
