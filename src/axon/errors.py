@@ -5,6 +5,7 @@
     ├── KernelError        the kernel, its features or our privileges do not allow what was asked
     │   ├── LoadError      the kernel refused the programs; carries the verifier's log
     │   └── BusyError      another agent holds this pin directory
+    ├── PolicyError        a policy says what it cannot mean, or policies exceed a bound
     └── ApiError           no agent answers, or it refused the request
 
 Each message says what happened and what to do next. `main()` prints it and catches nothing else.
@@ -39,6 +40,10 @@ class LoadError(KernelError):
 
 class BusyError(KernelError):
     """Another agent runs on this pin directory."""
+
+
+class PolicyError(AxonError):
+    """A policy cannot be used, or policies together exceed a bound. None of them was applied."""
 
 
 class ApiError(AxonError):
