@@ -98,25 +98,37 @@ def _option(action: argparse.Action) -> str:
     return "| " + " | ".join(cell.replace("|", r"\|") for cell in (written, text)) + " |"
 
 
-def options(verb: str) -> list[argparse.Action]:
+def parsers(verb: str) -> dict[str, argparse.ArgumentParser]:
+    """The parser of a verb, and those of the verbs below it, by what is typed behind `axon`."""
+    parser = for_verb(verb)
+    found = {verb: parser}
+    # argparse has no public way to ask a parser what it takes.
+    for action in parser._actions:  # noqa: SLF001
+        if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
+            found |= {f"{verb} {name}": below for name, below in action.choices.items()}
+    return found
+
+
+def options(parser: argparse.ArgumentParser) -> list[argparse.Action]:
     """The options and arguments of a verb that are its own, and not settings that every agent has."""
     of_settings = {setting.flag for setting in settings.table().values()}
-    # argparse has no public way to ask a parser what it takes.
-    actions = for_verb(verb)._actions  # noqa: SLF001
     return [
-        a for a in actions if a.dest != "help" and not of_settings.intersection(a.option_strings)
+        action
+        for action in parser._actions  # noqa: SLF001 - see above
+        if action.dest != "help"
+        and not isinstance(action, argparse._SubParsersAction)  # noqa: SLF001
+        and not of_settings.intersection(action.option_strings)
     ]
 
 
 def _commands() -> str:
     parts = []
-    for verb in VERBS:
-        parser = for_verb(verb)
+    for name, parser in (pair for verb in VERBS for pair in parsers(verb).items()):
         description = (parser.description or "").split("\n\n", 1)
-        parts += [f"## axon {verb}", "", description[0], ""]
+        parts += [f"## axon {name}", "", description[0], ""]
         if len(description) > 1:
             parts += ["```", description[1].rstrip(), "```", ""]
-        if rows := [_option(action) for action in options(verb)]:
+        if rows := [_option(action) for action in options(parser)]:
             parts += ["| option | what it does |", "|---|---|", *rows, ""]
         of_settings = [s.flag for s in settings.table().values() if s.flag in parser.format_help()]
         if len(of_settings) == len(settings.table()):

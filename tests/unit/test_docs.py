@@ -10,7 +10,6 @@ import pytest
 
 from axon import settings
 from axon.api import openapi
-from axon.cli.parser import for_verb
 from axon.cli.verbs import VERBS
 from scripts import docs, metrics
 
@@ -77,11 +76,11 @@ def test_every_verb_and_flag_is_documented() -> None:
     """Each verb has a section, and each of its options stands in it or on the settings' page."""
     sections = _page("commands.md").split("\n## ")
     of_settings = _page("settings.md")
-    for verb in VERBS:
-        (section,) = [part for part in sections if part.startswith(f"axon {verb}\n")]
-        usage = for_verb(verb).format_help()
+    for name, parser in (pair for verb in VERBS for pair in docs.parsers(verb).items()):
+        (section,) = [part for part in sections if part.startswith(f"axon {name}\n")]
+        usage = parser.format_help()
         for flag in set(re.findall(r"^ +(?:-\w, )?(--[a-z-]+)", usage, re.MULTILINE)) - {"--help"}:
-            assert f"`{flag}" in section or f"`{flag}`" in of_settings, f"axon {verb} {flag}"
+            assert f"`{flag}" in section or f"`{flag}`" in of_settings, f"axon {name} {flag}"
 
 
 def test_every_api_endpoint_is_documented() -> None:

@@ -44,9 +44,9 @@ class Host:
 class Bounds:
     """Entries that the kernel's maps have room for, in each half."""
 
-    targets: int = 65_536
-    callers: int = 65_536
-    addresses: int = 65_536
+    targets: int = 16_384
+    callers: int = 16_384
+    addresses: int = 32_768
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 
-from axon.policy.problems import Mark, Problems, nearest
+from axon.policy.problems import Mark, Problems, closest, nearest
 from axon.policy.source import Node, Scalar, Sequence, Table
 
 _KINDS = {Scalar: "a single value", Sequence: "a list", Table: "a mapping"}
@@ -65,7 +65,7 @@ class Access:
         pairs = self.pairs(node, what)
         if pairs is None:
             return None
-        found = {}
+        found: dict[str, tuple[Scalar, Node]] = {}
         for key, value in pairs:
             if refused and key.value in refused:
                 self.problems.add(key.mark, f"{what} has {key.value}", refused[key.value])
@@ -73,6 +73,10 @@ class Access:
                 self.problems.add(
                     key.mark, f"{what} has no field {key.value}", nearest(key.value, known)
                 )
+                # It is read as what it was meant for, so that this is not said to be missing.
+                meant = closest(key.value, known)
+                if meant:
+                    found.setdefault(meant, (key, value))
             else:
                 found[key.value] = (key, value)
         return Fields(node.mark, found)

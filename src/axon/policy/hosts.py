@@ -7,10 +7,9 @@ import re
 from contextlib import suppress
 from dataclasses import dataclass
 
-from axon.policy.paths import TEXT
-
 _LABELS = re.compile(r"[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?(?:\.[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?)*")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2
+_LONGEST_METHOD = 31
 _LONGEST = 253  # RFC 1035 section 2.3.4, without the last dot
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
@@ -78,7 +77,7 @@ def parse_host(text: str) -> Host:
         with suppress(UnicodeError):
             ascii_name = name.encode("idna").decode()
             raise WordError("hosts are sent as ASCII", f"write {lower[:2] * tail}{ascii_name}")
-    if len(name) > min(_LONGEST, TEXT) or not _LABELS.fullmatch(name):
+    if len(name) > _LONGEST or not _LABELS.fullmatch(name):
         raise WordError(f"{text!r} is no host", "write a name such as api.example.com")
     return Host(f".{name}" if tail else name, tail)
 
@@ -93,6 +92,8 @@ def parse_method(text: str) -> str:
         raise WordError(f"{text!r} is no method", 'write a name such as GET, or "*" for any')
     if "*" in text:
         raise WordError(f"{text} would be literal", 'write "*" for any method')
-    if len(text) > TEXT:
-        raise WordError(f"a method of {len(text)} bytes", f"Axon compares {TEXT}")
+    if len(text) > _LONGEST_METHOD:
+        raise WordError(
+            f"a method of {len(text)} bytes is denied", f"write one of at most {_LONGEST_METHOD}"
+        )
     return text

@@ -5,7 +5,7 @@ An image does not know where in the arena it will lie: `placed` says what its ce
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
@@ -18,7 +18,7 @@ from axon.policy.bitmaps import Cells
 from axon.policy.hashing import Hashes, mixed
 from axon.policy.layout import GLOBS, POINTERS, RULES, SET, Kind, SetFlag
 from axon.policy.model import Mode, Policy, Rule, rules_of
-from axon.policy.sets import Bits, Who, bits_of
+from axon.policy.sets import Bits, Callers, Who, bits_of
 from axon.policy.tables import arrange
 
 PORTS = 4096
@@ -180,3 +180,10 @@ def _describe(
     entry["flags"] = flags
     entry["count"] = len(rules)
     entry["enforce"] = sum(rule.policy.mode is Mode.ENFORCE for rule in rules)
+
+
+def check(policies: Iterable[Policy]) -> None:
+    """Raise PolicyError if a policy alone exceeds a bound of a workload."""
+    for policy in policies:
+        rules = rules_of([policy])
+        _check_bounds([policy], rules, bits_of(rules, lambda *_: Callers()))

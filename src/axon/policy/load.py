@@ -25,8 +25,7 @@ def parse_policies(text: str, file: str) -> list[Policy]:
             if policy:
                 policies.append(policy)
     except BrokenError as error:
-        problem = error.problem
-        problems.add(problem.mark, problem.what, problem.remedy)
+        problems.add(*error.problem)
     problems.check()
     return policies
 
@@ -62,25 +61,37 @@ class Library:
     def _read(self, file: Path) -> tuple[tuple[int, int, int], list[Policy]]:
         try:
             stat = file.stat()
-            state = stat.st_mtime_ns, stat.st_size, stat.st_ino
-            before = self._known.get(file)
-            if before and before[0] == state:
-                return before
-            if stat.st_size > LARGEST:
-                raise PolicyError(
-                    f"{file}: it has {stat.st_size:,} bytes, and Axon reads files of {LARGEST:,}: "
-                    "write its policies into several files."
-                )
-            text = file.read_text(encoding="utf-8")
         except OSError as error:
-            raise PolicyError(
-                f"Cannot read {file}: {error.strerror}. Name a readable file or directory."
-            ) from error
-        except UnicodeDecodeError as error:
-            raise PolicyError(
-                f"{file}: it is not text in UTF-8 (byte {error.start + 1}): save it as UTF-8."
-            ) from error
-        return state, parse_policies(text, str(file))
+            raise _unreadable(file, error) from error
+        state = stat.st_mtime_ns, stat.st_size, stat.st_ino
+        before = self._known.get(file)
+        if before and before[0] == state:
+            return before
+        return state, parse_policies(read_text(file), str(file))
+
+
+def read_text(file: Path) -> str:
+    """Return a file's text. Raise PolicyError if it is too large or cannot be read."""
+    try:
+        with file.open("rb") as stream:
+            raw = stream.read(LARGEST + 1)
+    except OSError as error:
+        raise _unreadable(file, error) from error
+    if len(raw) > LARGEST:
+        raise PolicyError(
+            f"{file}: it has more than {LARGEST >> 20} MiB, and Axon reads no more of a file: "
+            "write what it says into several files."
+        )
+    try:
+        return raw.decode()
+    except UnicodeDecodeError as error:
+        raise PolicyError(
+            f"{file}: it is not text in UTF-8 (byte {error.start + 1}): save it as UTF-8."
+        ) from error
+
+
+def _unreadable(file: Path, error: OSError) -> PolicyError:
+    return PolicyError(f"Cannot read {file}: {error.strerror}. Name a readable file or directory.")
 
 
 def load_policies(paths: Iterable[Path]) -> list[Policy]:

@@ -22,8 +22,11 @@ DEPTH = 32
 TEXT = 256
 """Bytes of a literal (AX_POL_TEXT)."""
 
-# Encoded: slash, backslash, dot, NUL and other control bytes, and what is encoded twice.
-_HIDDEN = re.compile(rb"%(?:[01][0-9A-F]|7F|2[EF]|5C|25[0-9A-Fa-f]{2})", re.IGNORECASE)
+# Encoded: slash, backslash, dot, NUL and other control bytes.
+_HIDDEN = re.compile(rb"%(?:[01][0-9A-F]|7F|2[EF]|5C)", re.IGNORECASE)
+# Encoded twice: an encoded % before two hexadecimal digits, each of which may be encoded as well.
+_TWICE = re.compile(rb"%25(?:[0-9A-F]|%(?:3[0-9]|[46][1-6])){2}", re.IGNORECASE)
+_QUERY = re.compile(rb"[\x00-\x1f\x7f#]")
 _RAW = re.compile(rb"[\x00-\x20\x7f-\xff\\;#]")
 _ESCAPE = re.compile(rb"%[0-9A-Fa-f]{2}")
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
@@ -39,6 +42,7 @@ class Refusal(Enum):
     TARGET = "it is no path"
     LONG_PATH = "it is longer than 2,048 bytes"
     PATH = "it is not canonical"
+    REQUEST_LINE = "its query has a byte that no query has"
 
 
 def canonical(target: bytes) -> list[bytes] | Refusal:
@@ -47,17 +51,17 @@ def canonical(target: bytes) -> list[bytes] | Refusal:
     The query is cut off, the hexadecimal digits of escapes are in upper case. A path that ends in a
     slash has an empty last segment; "/" is one empty segment.
     """
-    path = target.partition(b"?")[0]
+    path, _, query = target.partition(b"?")
     if not path.startswith(b"/"):
         return Refusal.TARGET
     if len(path) > LONGEST:
         return Refusal.LONG_PATH
-    if _RAW.search(path) or _HIDDEN.search(path) or _BAD_ESCAPE.search(path):
+    if any(wrong.search(path) for wrong in (_RAW, _HIDDEN, _TWICE, _BAD_ESCAPE)):
         return Refusal.PATH
     segments = _upper(path)[1:].split(b"/")
     if b"" in segments[:-1] or b"." in segments or b".." in segments:
         return Refusal.PATH
-    return segments
+    return Refusal.REQUEST_LINE if _QUERY.search(query) else segments
 
 
 def _upper(path: bytes) -> bytes:
@@ -184,10 +188,12 @@ def _check_escapes(raw: bytes) -> None:
     """Raise PathError for escapes that no canonical path has, and for too many bytes."""
     if bad := _BAD_ESCAPE.search(raw):
         raise PathError("% without two hexadecimal digits", "write %25 for %", bad.start())
+    if twice := _TWICE.search(raw):
+        what = f"a path with {twice[0].decode()} is denied, because it is encoded twice"
+        raise PathError(what, "encode it once", twice.start())
     if hidden := _HIDDEN.search(raw):
-        escape = hidden[0].upper()
-        plain = {b"%2F": "write /", b"%2E": "write .", b"%25": "encode it once"}
-        remedy = plain.get(escape[:3], "remove the rule: such a request never reaches the server")
+        plain = {b"%2F": "write /", b"%2E": "write a dot"}
+        remedy = plain.get(hidden[0].upper(), "remove the rule: nothing like it reaches the server")
         raise PathError(f"a path with {hidden[0].decode()} is denied", remedy, hidden.start())
     if len(raw) > LONGEST:
         raise PathError(

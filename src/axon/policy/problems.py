@@ -60,11 +60,14 @@ def message(problems: Iterable[Problem]) -> str:
     return "\n".join(lines)
 
 
-def nearest(word: str, known: Collection[str]) -> str:
-    """Return what may have been meant by a word that is none of those known, as advice."""
-    ordered = sorted(known)
-    by_lower = {name.lower(): name for name in ordered}
+def closest(word: str, known: Collection[str]) -> str | None:
+    """Return the word that a misspelt one may have been meant for, or None."""
+    by_lower = {name.lower(): name for name in sorted(known)}
     close = difflib.get_close_matches(word.lower(), by_lower, n=1)
-    if close:
-        return f"write {by_lower[close[0]]}"
-    return f"write one of {', '.join(ordered)}"
+    return by_lower[close[0]] if close else None
+
+
+def nearest(word: str, known: Collection[str]) -> str:
+    """Return what to write instead of a word that is none of those known."""
+    close = closest(word, known)
+    return f"write {close}" if close else f"write one of {', '.join(sorted(known))}"

@@ -131,7 +131,7 @@ class SelectorReader:
         text = self._access.text(node, key)
         if text is None:
             return None
-        if len(text) > _LONGEST or not text.isprintable():
+        if len(text) > _LONGEST or not text.isprintable() or (key in DERIVED and not text):
             self._problems.add(node.mark, f"no label {key} has this value", "write a shorter word")
         elif key == PORT and not (re.fullmatch(r"[1-9][0-9]{0,4}", text) and int(text) < 65536):
             self._problems.add(

@@ -1,0 +1,60 @@
+"""`axon policy`.
+
+Policies are L7NetworkPolicy documents (axon.dev/v1alpha1) in YAML files, or in the *.yaml and *.yml
+files of directories. These verbs need no agent and no root.
+
+  axon policy validate policies/
+  axon policy explain -f policies/ --workload app=backend --from app=frontend GET /api/users
+  axon policy test -f policies/ expectations.yaml
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final, cast
+
+VERBS: Final[Mapping[str, str]] = {
+    "validate": "check policies: all that is wrong, with line and column",
+    "explain": "which rule decides a request, and why",
+    "test": "check that policies do what a file expects of them",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the verbs below this one."""
+    parser.usage = "axon policy validate|explain|test [OPTION]..."
+    verbs = parser.add_subparsers(
+        prog="axon policy",
+        title="verbs",
+        metavar="VERB",
+        required=True,
+        help="axon policy VERB --help says more",
+    )
+    for name, text in VERBS.items():
+        module = importlib.import_module(f"axon.cli.policy.{name}")
+        more = (module.__doc__ or "").partition("\n\n")[2]
+        one = verbs.add_parser(
+            name,
+            help=text,
+            description=f"{text.capitalize()}.\n\n{more}".rstrip(),
+            formatter_class=parser.formatter_class,
+            allow_abbrev=False,
+        )
+        module.add_arguments(one)
+        one.set_defaults(run_policy=module.run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Do what the verb below says."""
+    return cast("int", arguments.run_policy(arguments))
+
+
+def add_files(parser: argparse.ArgumentParser) -> None:
+    """Add the option that names the policies."""
+    parser.add_argument(
+        "-f", "--file", type=Path, metavar="PATH", action="append", required=True,
+        help="a file of policies, or a directory of them; may be given several times",
+    )  # fmt: skip
