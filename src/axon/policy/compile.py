@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,15 +97,28 @@ class _State:
     stamp: int
 
 
+class _Numbers(NamedTuple):
+    """What has numbers."""
+
+    policies: Registry[tuple[str, str]]
+    idents: Registry[Party]
+    combinations: Registry[frozenset[Block]]
+
+    def copy(self) -> _Numbers:
+        return _Numbers(self.policies.copy(), self.idents.copy(), self.combinations.copy())
+
+
 class Compiler:
     """Compiles one generation after the other. `secret` keys the hashes of the sets' tables."""
 
     def __init__(self, secret: int, bounds: Bounds | None = None) -> None:
         self._bounds = bounds or Bounds()
         self._hashes = Hashes(secret)
-        self._numbers: Registry[tuple[str, str]] = Registry(1, layout.POLICIES, "policies")
-        self._idents: Registry[Party] = Registry(layout.IDENT_FIRST, 1 << 31, "sets of labels")
-        self._combinations: Registry[frozenset[Block]] = Registry(1, 1 << 31, "address blocks")
+        self._numbers = _Numbers(
+            Registry(1, layout.POLICIES, "policies"),
+            Registry(layout.IDENT_FIRST, 1 << 31, "sets of labels"),
+            Registry(1, 1 << 31, "address blocks"),
+        )
         self._states: dict[tuple[str, str], _State] = {}
         self._images: dict[tuple[int, ...], Image] = {}
         self._stamps = count(1)
@@ -117,18 +130,22 @@ class Compiler:
         compiled before stays good.
         """
         chosen = self._distinct(policies)
-        self._numbers.keep({policy.key for policy in chosen})
-        population = callers.populate(chosen, host.cgroups, host.networks, self._idents)
-        cut = blocks.cut(_blocks(chosen), population.networks, self._combinations)
-        states = [self._state(policy, population, cut) for policy in chosen]
+        numbers = self._numbers.copy()  # so that a failure changes none
+        numbers.policies.keep({policy.key for policy in chosen})
+        population = callers.populate(chosen, host.cgroups, host.networks, numbers.idents)
+        cut = blocks.cut(_blocks(chosen), population.networks, numbers.combinations)
+        states = [
+            self._state(policy, numbers.policies[policy.key], population, cut) for policy in chosen
+        ]
         rows = targets.targets(chosen, host.cgroups, host.unknown)
         self._check(rows, population, cut)
-        numbers, images = self._sets(rows, states)
+        sets, images = self._sets(rows, states)
+        self._numbers = numbers
         self._states = {state.policy.key: state for state in states}
         return Compiled(
             images,
             _target_keys(rows),
-            np.array([numbers[row.policies] for row in rows], np.uint32),
+            np.array([sets[row.policies] for row in rows], np.uint32),
             _caller_keys(population.entries),
             np.array([entry.ident for entry in population.entries], np.uint32),
             _address_keys(cut.entries),
@@ -149,11 +166,16 @@ class Compiler:
             chosen[policy.key] = before.policy if before and same else policy
         return [chosen[key] for key in sorted(chosen)]
 
-    def _state(self, policy: Policy, population: callers.Population, cut: blocks.Blocks) -> _State:
+    def _state(
+        self, policy: Policy, number: int, population: callers.Population, cut: blocks.Blocks
+    ) -> _State:
         found = tuple(_callers(policy, i, population, cut) for i in range(len(policy.ingress)))
-        number = self._numbers[policy.key]
         before = self._states.get(policy.key)
-        if before and before.policy is policy and before.callers == found:
+        if (
+            before
+            and before.policy is policy
+            and (before.number, before.callers) == (number, found)
+        ):
             return before
         return _State(policy, number, found, next(self._stamps))
 

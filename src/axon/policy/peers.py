@@ -62,24 +62,28 @@ class PeerReader:
             return None
         network = self._network(cidr, "cidr")
         excepts = []
+        before = len(self._problems)
         for item in self._access.items(fields.get("except"), "except"):
             inner = self._network(item, "except")
-            if network is None or inner is None:
-                continue
-            if inner == network or not _within(inner, network):
-                self._problems.add(
-                    item.mark,
-                    f"{inner} leaves nothing of {network}"
-                    if _within(network, inner)
-                    else f"{inner} is not within {network}",
-                    f"write a smaller network that is within {network}, or remove it",
-                )
-            excepts.append(inner)
-        if network and list(_collapsed(excepts)) == [network]:
+            if network is not None and inner is not None:
+                excepts.append(inner)
+                self._check_except(item, inner, network)
+        nothing_left = network is not None and network in _collapsed(excepts)
+        if nothing_left and len(self._problems) == before:
             self._problems.add(
                 fields.key("except"), f"except leaves nothing of {network}", "remove some of it"
             )
         return None if network is None else Block(network, tuple(excepts))
+
+    def _check_except(self, node: Node, inner: Network, network: Network) -> None:
+        if _within(network, inner):
+            what = f"{inner} leaves nothing of {network}"
+        elif not _within(inner, network):
+            what = f"{inner} is not within {network}"
+        else:
+            return
+        remedy = f"write a smaller network that is within {network}, or remove it"
+        self._problems.add(node.mark, what, remedy)
 
     def _network(self, node: Node, what: str) -> Network | None:
         text = self._access.text(node, what)

@@ -36,6 +36,14 @@ class Registry(Generic[Thing]):
     def __len__(self) -> int:
         return len(self._numbers)
 
+    def copy(self) -> Registry[Thing]:
+        """Return another that goes on from the same numbers."""
+        other: Registry[Thing] = Registry(self._next, self._end, self._what)
+        other._most = self._most
+        other._numbers = self._numbers.copy()
+        other._free = self._free.copy()
+        return other
+
     def keep(self, alive: Collection[Thing]) -> None:
         """Take back the numbers of everything else."""
         for thing in [thing for thing in self._numbers if thing not in alive]:
@@ -48,6 +56,7 @@ class Registry(Generic[Thing]):
         if self._free:
             return self._free.popleft()
         raise PolicyError(
-            f"There are more than {self._most:,} {self._what}, and Axon has numbers for no more; "
-            f"{thing} is left without. Remove some; nothing was changed."
+            f"{'/'.join(thing) if isinstance(thing, tuple) else thing} is without a number: there are "
+            f"more than {self._most:,} {self._what}, and Axon tells no more apart. Remove some. "
+            "Nothing was changed."
         )

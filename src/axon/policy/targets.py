@@ -34,7 +34,9 @@ def targets(
     index = _Index(policies)
     known: dict[Party, dict[tuple[str, str], tuple[int, ...]]] = {}
     others = index.rows(unknown) if unknown else {(OTHER, OTHER): ()}
-    entries = [Entry(UNKNOWN, *key, chosen) for key, chosen in others.items()]
+    # What is not found at all is not selected.
+    shown = {key: chosen for key, chosen in others.items() if chosen or key != (OTHER, OTHER)}
+    entries = [Entry(UNKNOWN, *key, chosen) for key, chosen in shown.items()]
     for cgroup, party in cgroups.items():
         if party not in known:
             known[party] = index.rows(party)
