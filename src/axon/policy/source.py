@@ -7,7 +7,7 @@ the file says, with the C stack, and aliases as often as it says. A policy needs
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from axon.policy.problems import Mark, Problem
@@ -81,12 +81,12 @@ def documents(text: str, file: str) -> Iterator[Node]:
     """
     import yaml  # noqa: PLC0415 - costs megabytes, which an agent without policies does not pay
 
-    loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        events = yaml.parse(text, Loader=loader)
-        for event in events:
+        loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text)
+        build = _Builder(file, loader.get_event)
+        while not isinstance(event := loader.get_event(), yaml.StreamEndEvent):
             if isinstance(event, yaml.DocumentStartEvent):
-                root = _Builder(file, events).node(next(events), 0)
+                root = build.node(loader.get_event(), 0)
                 if not (isinstance(root, Scalar) and root.is_nothing):
                     yield root
     except yaml.MarkedYAMLError as error:
@@ -100,20 +100,25 @@ def documents(text: str, file: str) -> Iterator[Node]:
 
 
 class _Builder:
-    """Makes nodes of events."""
+    """Makes nodes of the events that `take` gives. It runs a million times for many policies."""
 
-    def __init__(self, file: str, events: Iterator[Any]) -> None:
+    def __init__(self, file: str, take: Callable[[], Any]) -> None:
+        from yaml import events  # noqa: PLC0415 - see above
+
         self._file = file
-        self._events = events
+        self._take = take
+        self._scalar, self._alias = events.ScalarEvent, events.AliasEvent
+        self._sequence, self._end_sequence = events.SequenceStartEvent, events.SequenceEndEvent
+        self._end_table = events.MappingEndEvent
 
     def node(self, event: Any, depth: int) -> Node:
         """Return the node that an event begins."""
         at = event.start_mark
         mark = Mark(self._file, at.line + 1, at.column + 1)
-        kind = type(event).__name__
-        if kind == "ScalarEvent" and event.tag is None:
-            return Scalar(mark, event.value, plain=not event.style)
-        if kind == "AliasEvent":
+        kind = type(event)
+        if kind is self._scalar and event.tag is None:
+            return Scalar(mark, event.value, not event.style)
+        if kind is self._alias:
             raise BrokenError(
                 Problem(
                     mark,
@@ -123,26 +128,25 @@ class _Builder:
             )
         if event.tag not in {None, "!"}:
             raise BrokenError(Problem(mark, f"the tag {event.tag}", "remove it"))
-        if kind == "ScalarEvent":  # its tag is "!", which means text
+        if kind is self._scalar:  # its tag is "!", which means text
             return Scalar(mark, event.value, plain=False)
         if depth >= DEEPEST:
             raise BrokenError(
                 Problem(mark, f"more than {DEEPEST} levels of nesting", "a policy has nine")
             )
-        if kind == "SequenceStartEvent":
-            return Sequence(mark, list(self._sequence(depth + 1)))
-        return Table(mark, list(self._table(depth + 1)))
+        if kind is self._sequence:
+            return Sequence(mark, self._items(depth + 1))
+        return Table(mark, self._pairs(depth + 1))
 
-    def _sequence(self, depth: int) -> Iterator[Node]:
-        for event in self._events:
-            if type(event).__name__ == "SequenceEndEvent":
-                return
-            yield self.node(event, depth)
+    def _items(self, depth: int) -> list[Node]:
+        items = []
+        while type(event := self._take()) is not self._end_sequence:
+            items.append(self.node(event, depth))
+        return items
 
-    def _table(self, depth: int) -> Iterator[tuple[Scalar, Node]]:
-        for event in self._events:
-            if type(event).__name__ == "MappingEndEvent":
-                return
+    def _pairs(self, depth: int) -> list[tuple[Scalar, Node]]:
+        pairs = []
+        while type(event := self._take()) is not self._end_table:
             key = self.node(event, depth)
             if not isinstance(key, Scalar):
                 raise BrokenError(
@@ -152,7 +156,8 @@ class _Builder:
                         "write NAME: VALUE, and text with braces in quotes",
                     )
                 )
-            yield key, self.node(next(self._events), depth)
+            pairs.append((key, self.node(self._take(), depth)))
+        return pairs
 
 
 def _said(error: yaml.MarkedYAMLError, text: str, file: str) -> Problem:
