@@ -108,6 +108,17 @@ class Arena:
         return holes
 
 
+def taken(entries: NDArray[Any], arena: NDArray[np.uint64]) -> tuple[list[tuple[int, int]], int]:
+    """Return the places of a generation that an earlier agent left in the kernel, and a serial that
+    none of its sets has: from its half of ax_pol_dir and the arena's cells.
+    """
+    places = set()
+    for entry in entries[entries["serial"] != 0]:
+        base = int(entry["rules"]) - 1  # an image's first cell holds its size, its rules follow
+        places.add((base, int(arena[base])))
+    return sorted(places), int(entries["serial"].max(initial=0)) + 1
+
+
 def _take(holes: list[tuple[int, int]], size: int) -> int | None:
     """Return the first cell of the first hole that is large enough, and make it smaller."""
     for i, (base, end) in enumerate(holes):

@@ -138,7 +138,7 @@ def _rules(cells: Cells, rules: Sequence[Rule], numbers: Mapping[tuple[str, str]
             cells.text(glob.prefix)
             cells.text(glob.suffix)
         cells.cells.append(0)
-    return first if rules else 0
+    return first  # also where there is none: the cell in front of it is the image's first
 
 
 def _records(cells: Cells, bits: Bits) -> list[int]:

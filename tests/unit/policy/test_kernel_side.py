@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from axon.errors import PolicyError
 from axon.policy import Arena, Compiler, Host, Party, for_half, layout, name_of, parse_policies
-from axon.policy.arena import FIRST
+from axon.policy.arena import FIRST, taken
 from axon.policy.bitmaps import Cells
 from axon.policy.hashing import Hashes, mixed
 from axon.policy.image import Image
@@ -138,13 +138,14 @@ kind: L7NetworkPolicy
 metadata: {{name: p{0}}}
 spec:
   podSelector: {{matchLabels: {{app: s{0}}}}}
-  ingress: [{{httpRules: [{1}]}}]
+  ingress: {1}
 """
 
 
 def images(numbers: Iterable[int], rules: str = "{path: /a*b/c}", secret: int = 1) -> list[Image]:
     """Return the image of a workload for each number."""
-    policies = [parse_policies(POLICY.format(n, rules), "f")[0] for n in numbers]
+    ingress = f"[{{httpRules: [{rules}]}}]" if rules else "[]"
+    policies = [parse_policies(POLICY.format(n, ingress), "f")[0] for n in numbers]
     host = Host({n + 100: Party.of({"app": f"s{n}"}) for n in numbers}, unknown=None)
     return list(Compiler(secret).compile(policies, host).images)
 
@@ -199,6 +200,21 @@ def test_an_arena_that_is_full() -> None:
     with pytest.raises(PolicyError, match="no room for them"):
         arena.place([*some, *images(range(2, 40))])
     assert arena.place(some).writes == ()
+
+
+def test_another_agent_finds_what_is_in_use() -> None:
+    """From the directory and the arena alone the places of the sets in use are known, and kept."""
+    some = [*images([1, 2]), *images([1], "")]
+    placement = Arena(1 << 12, serial=7).place(some)
+    cells = np.zeros(1 << 12, np.uint64)
+    for base, written in placement.writes:
+        cells[base : base + len(written)] = written
+    places, serial = taken(placement.entries, cells)
+    assert places == sorted((place.base, place.size) for place in placement.places.values())
+    assert serial == 10
+    again = Arena(1 << 12, places, serial).place(some)
+    assert min(base for base, _ in again.writes) == placement.end
+    assert taken(np.zeros(3, layout.SET), cells) == ([], 1)
 
 
 def test_halves_and_names() -> None:
