@@ -114,10 +114,10 @@ def _check_bounds(policies: Sequence[Policy], rules: Sequence[Rule], bits: Bits)
     ):
         if count > most:
             others = len(policies) - 1
-            beside = f" and {others} more that select the same workload" if others else ""
+            beside = f" and {others} more that select the same workload have" if others else " has"
             last = max(policies, key=lambda policy: policy.key)
             raise PolicyError(
-                f"Policy {last}{beside} have {count:,} {what}, and Axon judges a workload by "
+                f"Policy {last}{beside} {count:,} {what}, and Axon judges a workload by "
                 f"{most:,}: merge some, or select fewer workloads. Nothing was changed."
             )
 

@@ -187,12 +187,12 @@ def test_entries_that_a_look_up_needs_not_are_left_out() -> None:
         (
             [policy("g", f"  podSelector: {{}}\n  ingress: [{{httpRules: [{', '.join(['{path: /a*}'] * 65)}]}}]\n")],
             None,
-            r"default/g have 65 rules with \* inside a segment, .* by 64",
+            r"default/g has 65 rules with \* inside a segment, .* by 64",
         ),
         (
             [policy("n", "  podSelector: {}\n  ingress: [{ports: [{port: 1, endPort: 5000}]}]\n")],
             None,
-            r"default/n have 5,000 ports, .* by 4,096",
+            r"default/n has 5,000 ports, .* by 4,096",
         ),
         (
             [
