@@ -36,20 +36,26 @@ AX_GLOBAL int ax_contract(const struct ax_contract *all)
 	return !all;
 }
 
-/* cgroup_skb: 1 lets the packet pass, and nothing here ever says otherwise. */
+/* cgroup_skb: 1 lets the packet pass. Only what a policy's gate should have judged, and has not, is dropped. */
 SEC("cgroup_skb/ingress")
 int ax_ingress(struct __sk_buff *skb)
 {
-	ax_packet(skb, 0);
-	return 1;
+	return ax_packet(skb, 0);
 }
 
 SEC("cgroup_skb/egress")
 int ax_egress(struct __sk_buff *skb)
 {
-	ax_packet(skb, 1);
-	return 1;
+	return ax_packet(skb, 1);
 }
+
+#ifndef AX_NATIVE
+SEC("tc")
+int ax_gate(struct __sk_buff *skb)
+{
+	return ax_gate_packet(skb);
+}
+#endif
 
 SEC("sockops")
 int ax_sockops(struct bpf_sock_ops *ops)

@@ -120,6 +120,14 @@ static __always_inline int ax_private(const u8 *a)
 	return *(u64 *)a == 0 && *(u32 *)(a + 8) == 0 && *(u32 *)(a + 12) == 0x01000000;
 }
 
+/* RFC 1122 section 3.2.1.3, RFC 4291 section 2.5.3. */
+static __always_inline int ax_loopback(const u8 *a)
+{
+	if (*(u64 *)a)
+		return 0;
+	return (*(u32 *)(a + 8) == 0xffff0000 && a[12] == 127) || (!*(u32 *)(a + 8) && *(u32 *)(a + 12) == 0x01000000);
+}
+
 static __always_inline void ax_workload(const struct ax_key *key, struct ax_wl_key *wl)
 {
 	__builtin_memset(wl, 0, sizeof(*wl));

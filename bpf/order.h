@@ -169,6 +169,14 @@ static __always_inline s32 ax_run_has(const struct ax_run *r, u32 seq, u32 kept)
 	return r->len && !r->taken && r->kept == kept && seq - r->seq <= r->len ? (s32)(r->seq + r->len - seq) : -1;
 }
 
+/* Notes that early data is not kept. Its `early` stays: until the stream is past it, what comes may be late. */
+static __always_inline void ax_leave_out(struct ax_ooo *o, u32 end)
+{
+	if (!o->full || (s32)(end - o->out) > 0)
+		o->out = end;
+	o->full = 1;
+}
+
 /* Puts a stretch among the early ones, its bytes being kept by now. If there is no room it goes in place of the one
  * farthest behind it, or is left out: what is left out is missed only if TCP takes it. */
 static __always_inline void ax_enter(struct ax_conn *c, struct ax_ooo *o, u32 seq, u32 len, u32 kept, u32 fin)
@@ -197,7 +205,10 @@ static __always_inline void ax_enter(struct ax_conn *c, struct ax_ooo *o, u32 se
 	} else {
 		if (room >= AX_RUNS) {
 			room = far;
-			o->full = 1;
+			if (far < AX_RUNS)
+				ax_leave_out(o, o->run[AX_INDEX(far, AX_RUNS)].seq + o->run[AX_INDEX(far, AX_RUNS)].len);
+			else
+				ax_leave_out(o, seq + len);
 		}
 		if (room < AX_RUNS) {
 			r = &o->run[AX_INDEX(room, AX_RUNS)];
@@ -281,7 +292,10 @@ AX_GLOBAL int ax_keep_early(struct __sk_buff *skb, u32 lvl)
 		if (from > len)
 			from = len;
 		if (ax_stash_all(skb, lvl, from)) {
-			o->full = 1;
+			bpf_spin_lock(&o->lock);
+			ax_leave_out(o, seq + len);
+			c->early = 1;
+			bpf_spin_unlock(&o->lock);
 			return 0;
 		}
 	}
@@ -401,7 +415,9 @@ AX_GLOBAL int ax_drain_choose(struct __sk_buff *skb, u32 lvl)
 		fin = nxt == o->fin;
 		left |= (s32)(o->fin - nxt) > 0;
 	}
-	if (!left)
+	if (o->full && (s32)(nxt - o->out) >= 0)
+		o->full = 0;
+	if (!left && !o->full)
 		c->early = 0;
 	bpf_spin_unlock(&o->lock);
 	w->fin |= fin;
@@ -426,15 +442,26 @@ static __always_inline int ax_run_waits(struct bpf_sock *sk, u32 nxt)
 	return 0;
 }
 
-/* Was there no room for early data? Asked once about each loss. */
-static __always_inline int ax_was_full(struct bpf_sock *sk)
+/* Is there early data that was not kept, ahead of where the stream stands? */
+static __always_inline int ax_left_out(struct bpf_sock *sk, u32 nxt)
 {
 	struct ax_ooo *o = bpf_sk_storage_get(&ax_ooo, sk, 0, 0);
 
-	if (!o || !o->full)
+	return o && o->full && (s32)(o->out - nxt) > 0;
+}
+
+/* Has TCP had all of this segment before, though we have not? Then it was among what was not kept, and answers may have
+ * left since that would be taken for its own. */
+AX_GLOBAL int ax_is_late(struct __sk_buff *skb, u32 lvl)
+{
+	struct ax_work *w = ax_area(lvl);
+	struct bpf_sock *sk = ax_sock(skb);
+	struct bpf_tcp_sock *tp;
+
+	if (!w || !sk || !ax_left_out(sk, w->seq))
 		return 0;
-	o->full = 0;
-	return 1;
+	tp = bpf_tcp_sock(sk);
+	return tp && (s32)(w->seq + w->end - AX_READ(tp->rcv_nxt)) <= 0;
 }
 
 /* Where an arriving segment stands against what has been read. enum ax_order_result. */
@@ -501,7 +528,7 @@ AX_GLOBAL int ax_arrange(struct __sk_buff *skb, u32 lvl)
 	moved = AX_READ(w->resp ? c->resp.nxt : c->req.nxt) != nxt;
 	if (!moved && (s32)(rcv_nxt - nxt) > 0 && !(c->early && ax_run_waits(sk, nxt))) {
 		/* TCP has taken bytes that no hook showed; if they lie within a body that is no loss */
-		if (ax_was_full(sk))
+		if (ax_left_out(sk, nxt))
 			w->lose = AX_LOST_REORDER;
 		gap = delta;
 		if (w->d.h.phase == AX_PH_CLOSE || w->d.h.phase == AX_PH_DEAD ||

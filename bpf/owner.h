@@ -27,6 +27,7 @@ static __always_inline int ax_own(struct bpf_sock_addr *ctx)
 	id = bpf_get_current_pid_tgid();
 	o->pid = id >> 32;
 	o->tid = id;
+	o->cgroup = bpf_get_current_cgroup_id();
 	bpf_get_current_comm(o->comm, sizeof(o->comm));
 #ifndef AX_NATIVE
 	/* a thread may have a name of its own: the process's is its first thread's */

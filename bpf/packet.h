@@ -4,6 +4,9 @@
 #define AX_PACKET_H
 
 #include "order.h"
+#ifndef AX_NATIVE
+#include "gate.h"
+#endif
 
 /* Takes a work area of this CPU that no run below us holds. An interrupt between the look and the claim gives
  * its area back before we go on; a task that preempts us there may not, which the owner tells (AX_LOST_NESTED). */
@@ -491,6 +494,10 @@ AX_GLOBAL int ax_parse(struct __sk_buff *skb, u32 lvl)
 	r = AX_O_READ;
 	if (seq != w->d.h.nxt && (len || (!w->dir && (w->tcp_flags & AX_TCP_FIN))))
 		r = ax_arrange(skb, lvl);
+	else if (len && !w->dir && c->early && ax_is_late(skb, lvl)) {
+		ax_lose(c, AX_LOST_REORDER);
+		return 0;
+	}
 	if (r == AX_O_LOST) {
 		/* perhaps this packet is the next request already */
 		ax_lose(c, w->lose);
@@ -733,7 +740,24 @@ static __always_inline int ax_short(struct __sk_buff *skb, u32 lvl, struct ax_wo
 	return len == h->memo_len ? ax_again(skb, w, c, ctl, seq, len) : 0;
 }
 
-static __always_inline void ax_packet(struct __sk_buff *skb, u32 dir)
+/* Is anything judged on this host, and does the socket's hook have to do with it? 1: let the packet by. */
+static __always_inline int ax_guard(struct __sk_buff *skb, u32 seq_end, u32 ask)
+{
+#ifndef AX_NATIVE
+	struct ax_pol_ctl *ctl = ax_pol_control();
+
+	if (AX_UNLIKELY(ctl && ctl->gen && ctl->mode)) {
+		u32 by = ax_guarded(skb, 1, seq_end, ask);
+
+		AX_OPAQUE(by);	/* the compiler knows that it is 0 or 1, the verifier does not */
+		return by & 1;
+	}
+#endif
+	return 1;
+}
+
+/* 1: let the packet by. */
+static __always_inline int ax_packet(struct __sk_buff *skb, u32 dir)
 {
 	u8 *data = AX_DATA(skb), *end = AX_DATA_END(skb), *th;
 	struct bpf_sock *sk = skb->sk;
@@ -742,12 +766,16 @@ static __always_inline void ax_packet(struct __sk_buff *skb, u32 dir)
 	u32 off, len, seq, lvl;
 	u8 flags;
 
-	if (!sk || data + 40 > end)
-		return;
+	if (!sk)
+		return 1;
+	if (data + 40 > end)
+		goto unread;
 	if (data[0] >> 4 == 4) {
+		if (data[9] != AX_IPPROTO_TCP)
+			return 1;
 		/* a fragment: the stack puts them together before the hook, so none should come */
-		if (data[9] != AX_IPPROTO_TCP || (*(u16 *)(data + 6) & bpf_htons(0x3fff)))
-			return;
+		if (*(u16 *)(data + 6) & bpf_htons(0x3fff))
+			goto unread;
 		off = (data[0] & 15) * 4;
 	} else if (data[6] == AX_IPPROTO_TCP) {
 		off = 40;
@@ -755,29 +783,36 @@ static __always_inline void ax_packet(struct __sk_buff *skb, u32 dir)
 		/* the only extension header that is let by is the kernel's own mark on packets over 64 KiB ("BIG TCP",
 		 * RFC 2675), which never leaves the host */
 		if (data[6] || data + 48 > end || data[40] != AX_IPPROTO_TCP || data[41] || data[42] != 0xc2)
-			return;
+			goto unread;
 		off = 48;
 	}
 	th = data + off;
 	if (th + 20 > end)
-		return;
+		goto unread;
 	flags = th[13];
 	off += (th[12] >> 4) * 4;
 	len = skb->len - off;
-	if ((s32)len < 0 || (!len && !(flags & (AX_TCP_FIN | AX_TCP_RST))))
-		return;
+	if ((s32)len < 0)
+		goto unread;
 	seq = bpf_ntohl(*(u32 *)(th + 4));
 	if (flags & AX_TCP_SYN)
 		seq++;
+	if (dir ? (flags & (AX_TCP_SYN | AX_TCP_ACK)) == (AX_TCP_SYN | AX_TCP_ACK) : len) {
+		/* data, or the handshake's answer: before the child is made */
+		if (!ax_guard(skb, seq + len, dir ? AX_ASK_WHOSE : AX_ASK_JUDGED))
+			return 0;
+	}
+	if (!len && !(flags & (AX_TCP_FIN | AX_TCP_RST)))
+		return 1;
 	sk = bpf_sk_fullsock(sk);
 	if (!sk || sk->protocol != AX_IPPROTO_TCP)
-		return;
+		return 1;
 	c = bpf_sk_storage_get(&ax_conns, sk, 0, 0);
 	if (c ? c->kind >= AX_KIND_CLOSED : !len)
-		return;
+		return 1;
 	w = ax_claim((u64)(long)skb, &lvl);
 	if (!w)
-		return;
+		return 1;
 	w->base = off;
 	w->dir = dir;
 	w->from_chunk = 0;
@@ -809,6 +844,9 @@ static __always_inline void ax_packet(struct __sk_buff *skb, u32 dir)
 	}
 done:
 	w->owner = 0;
+	return 1;
+unread:
+	return dir || ax_guard(skb, 0, AX_ASK_UNREAD);
 }
 
 #endif

@@ -17,6 +17,7 @@
 #define AX_DATA_END(skb) ((void *)(long)(skb)->data_end)
 #endif
 #include "axon.h"
+#include "axon_policy.h"
 
 typedef ax_u8 u8;
 typedef ax_u16 u16;
@@ -55,6 +56,9 @@ typedef long long s64;
 
 #define AX_LIKELY(x) __builtin_expect(!!(x), 1)
 #define AX_UNLIKELY(x) __builtin_expect(!!(x), 0)
+
+#define AX_TC_PASS (-1)	/* TC_ACT_UNSPEC: the next filter's turn, whoever else is attached */
+#define AX_TC_SHOT 2
 
 #define AX_TCP_CLOSE 7
 #define AX_TCP_LISTEN 10

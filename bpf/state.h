@@ -169,6 +169,7 @@ struct ax_cold {
 struct ax_owner {
 	u32 pid;
 	u32 tid;
+	u64 cgroup;
 	u8 comm[AX_COMM];
 };
 
@@ -202,7 +203,8 @@ struct ax_ooo {
 	struct ax_run run[AX_RUNS];
 	u32 fin;		/* the stream ends here, */
 	u32 fin_known;		/* if this is not 0 */
-	u32 full;		/* there was no room for some */
+	u32 full;		/* there was no room for some, */
+	u32 out;		/* and what was left out ends here at the latest */
 };
 
 /* Bytes kept for later: out-of-order segments of a connection, first data on a listener. */

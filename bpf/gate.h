@@ -1,0 +1,1046 @@
+/* SPDX-License-Identifier: (MIT OR GPL-2.0-only) */
+/*
+ * gate.h - in front of the socket (tc): every byte that goes to a selected workload is judged before TCP sees it.
+ *
+ * What is judged need not be what TCP takes: a packet may be discarded behind us, and others come in its place. So of
+ * what TCP has not taken yet (at or above its rcv_nxt) only the very same bytes are let by again.
+ */
+#ifndef AX_GATE_H
+#define AX_GATE_H
+
+#include "answer.h"
+#include "conn.h"
+
+struct ax_link {
+	s32 netns;		/* of the sockets that this interface's packets go to; -1: its own */
+	u32 in;			/* answers are sent as if they had arrived here (loopback, a pod's end) */
+};
+
+/* Where a connection's judgement stands. */
+struct ax_gate_state {
+	u32 next;		/* everything before this sequence number has been decided */
+	u32 heads;		/* where the newest head ended, */
+	u32 tent;		/* and where the oldest began that TCP may not have taken, if `open` */
+	u32 memo_seq;		/* where the head in `memo` began last */
+	u32 n;			/* requests that were let by */
+	u32 gen;		/* the generation that the following hold for */
+	u32 ident;
+	u32 block;
+	u32 serial;		/* of the set that it was judged by last */
+	u32 start;		/* of first data that met the listener: where it began */
+	u16 memo_len;		/* of the last head, if it came alone in a packet; 0: none */
+	u16 memo_policy;
+	u16 memo_rule;
+	u8 memo_verdict;
+	u8 open;
+	struct ax_reading r;
+};
+
+struct ax_gate {
+	struct bpf_spin_lock lock;
+	u32 busy;
+	struct ax_gate_state s;
+	u8 memo[AX_WINDOW];
+};
+
+/* Whose a server's socket is and which set judges it. A child has its listener's. */
+struct ax_guard {
+	u64 cgroup;
+	u8 comm[AX_COMM];
+	u32 gen;
+	u32 set;		/* 0: not selected */
+	u32 flags;		/* the set's */
+	u32 pad;
+};
+
+struct ax_early {
+	struct ax_gate_state s;
+	struct ax_texts t;
+};
+
+struct ax_ports {
+	u64 word[1024];
+};
+
+AX_SK_MAP(ax_gates, struct ax_gate, 0);
+AX_SK_MAP(ax_gate_texts, struct ax_texts, 0);
+AX_SK_MAP(ax_guards, struct ax_guard, BPF_F_CLONE);
+AX_MAP(ax_early, BPF_MAP_TYPE_LRU_HASH, struct ax_pair, struct ax_early, 1024, 0);
+AX_MAP(ax_early_area, BPF_MAP_TYPE_PERCPU_ARRAY, u32, struct ax_early, 2, 0);
+AX_MAP(ax_links, BPF_MAP_TYPE_HASH, u32, struct ax_link, 16384, BPF_F_NO_PREALLOC);
+AX_MAP(ax_pol_ports, BPF_MAP_TYPE_ARRAY, u32, struct ax_ports, 1, 0);
+
+static __always_inline u64 *ax_port_word(u32 port)
+{
+	u32 zero = 0;
+	struct ax_ports *p = bpf_map_lookup_elem(&ax_pol_ports, &zero);
+
+	return p ? &p->word[port >> 6 & 1023] : 0;
+}
+
+/* The set that judges a server's socket, by key {w->target}: see struct ax_pol_target. */
+AX_GLOBAL u32 ax_set_of(u32 lvl)
+{
+	struct ax_gw *w = ax_gate_area(lvl);
+	u32 *set;
+
+	if (!w)
+		return 0;
+#pragma clang loop unroll(disable)
+	for (u32 i = 0; i < 8; i++) {
+		__builtin_memset(&w->target, 0, sizeof(w->target));
+		w->target.half = w->half;
+		if (!(i & 4))
+			w->target.cgroup = w->cgroup;
+		if (!(i & 2))
+			__builtin_memcpy(w->target.comm, w->comm, AX_COMM);
+		if (!(i & 1))
+			w->target.port = w->lport;
+		set = bpf_map_lookup_elem(&ax_pol_target, &w->target);
+		if (set)
+			return *set;
+	}
+	return 0;
+}
+
+/* Brings a guard up to the generation in use. */
+static __always_inline void ax_guard_now(struct ax_guard *g, u32 lvl, struct ax_gw *w, u32 gen)
+{
+	u32 set, half = gen & 1, at;
+	struct ax_pol_set *s;
+	u64 *ports;
+
+	w->half = half;
+	w->cgroup = g->cgroup;
+	__builtin_memcpy(w->comm, g->comm, AX_COMM);
+	set = ax_set_of(lvl);
+	at = half * AX_POL_SETS + (set & (AX_POL_SETS - 1));
+	s = set ? bpf_map_lookup_elem(&ax_pol_dir, &at) : 0;
+	g->set = s && s->serial ? set : 0;
+	g->flags = g->set && s ? s->flags : 0;
+	g->gen = gen;
+	ports = g->set ? ax_port_word(w->lport) : 0;
+	if (ports)
+		*ports |= 1ULL << (w->lport & 63);
+}
+
+/* Who the caller is: by its socket if it is on this host, else by its address. */
+AX_GLOBAL int ax_identify(struct __sk_buff *skb, u32 lvl)
+{
+	struct ax_gw *w = ax_gate_area(lvl);
+	struct bpf_sock_tuple *tuple;
+	struct ax_pol_peer *peer;
+	struct ax_owner *owner;
+	struct bpf_sock *sk;
+	u32 *ident, found = 0;
+
+	if (!w)
+		return -1;
+	w->ident = AX_IDENT_UNKNOWN;
+	w->block = 0;
+	w->peer_cgroup = 0;
+	tuple = &w->tuple;
+	if (w->ip6) {
+		__builtin_memcpy(tuple->ipv6.saddr, w->dst, 16);
+		__builtin_memcpy(tuple->ipv6.daddr, w->src, 16);
+		tuple->ipv6.sport = w->dport;
+		tuple->ipv6.dport = w->sport;
+		sk = bpf_sk_lookup_tcp(skb, tuple, sizeof(tuple->ipv6), BPF_F_CURRENT_NETNS, 0);
+	} else {
+		tuple->ipv4.saddr = *(u32 *)w->dst;
+		tuple->ipv4.daddr = *(u32 *)w->src;
+		tuple->ipv4.sport = w->dport;
+		tuple->ipv4.dport = w->sport;
+		sk = bpf_sk_lookup_tcp(skb, tuple, sizeof(tuple->ipv4), BPF_F_CURRENT_NETNS, 0);
+	}
+	if (sk) {
+		owner = sk->state == AX_TCP_LISTEN ? 0 : bpf_sk_storage_get(&ax_owner, sk, 0, 0);
+		if (owner) {
+			found = 1;
+			w->peer_cgroup = owner->cgroup;
+			__builtin_memcpy(w->peer_comm, owner->comm, AX_COMM);
+		}
+		bpf_sk_release(sk);
+	}
+	w->addr.bits = 32 + 128;
+	w->addr.half = w->half;
+	__builtin_memcpy(w->addr.addr, w->raddr, 16);
+	peer = bpf_map_lookup_elem(&ax_pol_addr, &w->addr);
+	if (peer)
+		w->block = peer->block;
+	if (found) {
+		w->caller.cgroup = w->peer_cgroup;
+		__builtin_memcpy(w->caller.comm, w->peer_comm, AX_COMM);
+		w->caller.half = w->half;
+		ident = bpf_map_lookup_elem(&ax_pol_caller, &w->caller);
+		if (!ident) {
+			__builtin_memset(w->caller.comm, 0, AX_COMM);
+			ident = bpf_map_lookup_elem(&ax_pol_caller, &w->caller);
+		}
+		if (ident)
+			w->ident = *ident;
+		return 0;
+	}
+	/* an address of our own whose socket has gone: unknown */
+	if (*(u64 *)w->raddr == *(u64 *)w->laddr && *(u64 *)(w->raddr + 8) == *(u64 *)(w->laddr + 8))
+		return 0;
+	if (ax_loopback(w->raddr))
+		return 0;
+	w->ident = peer && peer->ident ? peer->ident : AX_IDENT_WORLD;
+	return 0;
+}
+
+/* Saves or brings back the texts of a head that goes on in the next packet. */
+AX_GLOBAL int ax_copy_texts(u32 lvl, u32 save, u32 elvl)
+{
+	struct ax_gw *w = ax_gate_area(lvl);
+	struct ax_early *e = bpf_map_lookup_elem(&ax_early_area, &elvl);
+
+	if (!w || !e)
+		return -1;
+#pragma clang loop unroll(disable)
+	for (u32 i = 0; i < sizeof(struct ax_texts) / 8; i++) {
+		if (save)
+			((u64 *)&e->t)[i] = ((u64 *)&w->t)[i];
+		else
+			((u64 *)&w->t)[i] = ((u64 *)&e->t)[i];
+	}
+	return 0;
+}
+
+/* What becomes of the packet at hand. */
+enum ax_gate_do {
+	AX_DO_PASS = 0,
+	AX_DO_DROP,
+	AX_DO_ANSWER,		/* a 403 */
+	AX_DO_RESET,
+};
+
+/* Reads the packet's payload from `from` on and judges it. AX_DO_PASS, or why not in w->reason. */
+static __always_inline int ax_gate_read(struct __sk_buff *skb, u32 lvl, struct ax_gw *w, u64 secret, u32 from)
+{
+	w->pos = from;
+	w->at = 0;
+	w->wlen = 0;
+	w->refills = 0;
+	w->reason = 0;
+	w->heads = 0;
+	w->head_end = 0;
+	return ax_g_read(skb, lvl, secret) ? AX_DO_RESET : AX_DO_PASS;
+}
+
+/* The packet's addresses alone: the socket's own hook may see it on another interface. */
+static __always_inline struct ax_pair *ax_early_pair(struct ax_gw *w)
+{
+	struct ax_pair *p = ax_pair_of(w);
+
+	p->ifindex = 0;
+	return p;
+}
+
+/* First data of a connection that its server has not accepted yet (deferred accept, a busy queue, SYN cookies): judged as
+ * its beginning, and kept for the child. There is one that begins where the child does, or the child is reset. */
+AX_GLOBAL int ax_gate_early(struct __sk_buff *skb, u32 lvl, u64 secret)
+{
+	struct ax_gw *w = ax_gate_area(lvl);
+	struct ax_early *e, *kept;
+	u32 area = lvl;
+	int r;
+
+	if (!w)
+		return AX_DO_DROP;
+	e = bpf_map_lookup_elem(&ax_early_area, &area);
+	if (!e)
+		return AX_DO_DROP;
+	kept = bpf_map_lookup_elem(&ax_early, ax_early_pair(w));
+	if (kept && kept->s.start != w->seq && w->seq - kept->s.start < 1 << 20) {
+		w->reason = AX_DENY_ORDER;	/* the child will take it, when there is one */
+		return AX_DO_DROP;
+	}
+	ax_identify(skb, lvl);
+	__builtin_memset(&w->r, 0, sizeof(w->r));
+	w->first = 1;
+	r = AX_DO_PASS;
+	if (!w->soft && ax_allowed_unread(lvl, secret)) {
+		w->r.phase = AX_G_PASS;
+	} else if (ax_gate_read(skb, lvl, w, secret, 0)) {
+		if (w->reason == AX_DENY_NON_HTTP && w->set.flags & AX_POL_NON_HTTP)
+			w->r.phase = AX_G_PASS;
+		else if (!w->soft)
+			return AX_DO_RESET;
+		else
+			w->r.phase = AX_G_LOST;
+	}
+	__builtin_memset(&e->s, 0, sizeof(e->s));
+	e->s.start = w->seq;
+	e->s.next = w->seq + w->end;
+	e->s.heads = w->seq + w->head_end;
+	e->s.tent = w->seq;
+	e->s.open = 1;
+	e->s.n = w->heads;
+	e->s.gen = 0;
+	e->s.serial = w->set.serial;
+	e->s.r = w->r;
+	ax_copy_texts(lvl, 1, area);
+	if (bpf_map_update_elem(&ax_early, ax_early_pair(w), e, BPF_ANY)) {
+		w->reason = AX_DENY_EARLY;
+		return AX_DO_DROP;
+	}
+	return r;
+}
+
+/* The state of a connection that we have not judged before: fresh, adopted, or known from the observer. */
+static __always_inline void ax_gate_begin(struct ax_gate_state *s, struct ax_gw *w, struct ax_conn *c, u64 received)
+{
+	struct ax_early *e;
+
+	s->next = w->rcv_nxt;
+	s->r.phase = AX_G_LOST;
+	if (!received) {
+		s->r.phase = AX_G_START;
+		return;
+	}
+	e = bpf_map_lookup_elem(&ax_early, ax_early_pair(w));
+	if (e) {
+		if (e->s.start == w->rcv_nxt - (u32)received)
+			*s = e->s;
+		/* the texts stay there until the head is complete: see ax_gate_texts_of() */
+		return;
+	}
+	if (c && c->kind == AX_KIND_HTTP && c->role == AX_ROLE_SERVER && c->req.phase == AX_PH_START && !c->reqr.carry &&
+	    c->req.nxt == w->rcv_nxt && !c->early && !c->doubt) {
+		s->r.phase = AX_G_START;
+		s->n = c->req.n;
+	}
+}
+
+/* What TCP has not taken may come again only as it was. AX_DO_PASS: it did. */
+static __always_inline int ax_gate_again(struct __sk_buff *skb, struct ax_gw *w, const struct ax_gate *g)
+{
+	u32 len = g->s.memo_len, off = g->s.memo_seq - w->seq;
+	u64 differs = 0;
+
+	if (!len || len > AX_WINDOW || (s32)(w->rcv_nxt - g->s.memo_seq) < 0 || g->s.memo_seq + len != g->s.heads ||
+	    (s32)off < 0 || off + len > w->end)
+		return AX_DO_RESET;
+	AX_OPAQUE(len);
+	len = AX_SIZE(len, AX_WINDOW);
+	AX_OPAQUE(len);
+	if (bpf_skb_load_bytes(skb, w->base + off, w->win, len))
+		return AX_DO_DROP;
+#pragma clang loop unroll(disable)
+	for (u32 i = 0; i < AX_WINDOW / 8; i++) {
+		u64 x;
+
+		if (i * 8 >= len)
+			break;
+		x = *(u64 *)(w->win + i * 8) ^ *(u64 *)(g->memo + i * 8);
+		if (len - i * 8 < 8)
+			x &= (1ULL << ((len - i * 8) & 7) * 8) - 1;
+		differs |= x;
+	}
+	return differs ? AX_DO_RESET : AX_DO_PASS;
+}
+
+/* The last head again, alone in its packet: what was judged then holds. */
+static __always_inline int ax_gate_repeats(struct __sk_buff *skb, struct ax_gw *w, const struct ax_gate *g)
+{
+	u32 len = w->end;
+	u64 differs = 0;
+
+	if (g->s.r.phase != AX_G_START || len != g->s.memo_len || len > AX_WINDOW || !len || w->seq != g->s.next ||
+	    g->s.serial != w->set.serial || g->s.memo_verdict == AX_VERDICT_NONE)
+		return 0;
+	AX_OPAQUE(len);
+	len = AX_SIZE(len, AX_WINDOW);
+	AX_OPAQUE(len);
+	if (bpf_skb_load_bytes(skb, w->base, w->win, len))
+		return 0;
+#pragma clang loop unroll(disable)
+	for (u32 i = 0; i < AX_WINDOW / 8; i++) {
+		u64 x;
+
+		if (i * 8 >= len)
+			break;
+		x = *(u64 *)(w->win + i * 8) ^ *(u64 *)(g->memo + i * 8);
+		if (len - i * 8 < 8)
+			x &= (1ULL << ((len - i * 8) & 7) * 8) - 1;
+		differs |= x;
+	}
+	return !differs;
+}
+
+/* Is the phase within a head? Then its texts are kept for the next packet. */
+static __always_inline int ax_in_head(u32 phase)
+{
+	return phase > AX_G_START_LF && phase <= AX_G_HEAD_LF;
+}
+
+static __always_inline void ax_texts_move(struct ax_texts *to, const struct ax_texts *from)
+{
+#pragma clang loop unroll(disable)
+	for (u32 i = 0; i < sizeof(struct ax_texts) / 8; i++)
+		((u64 *)to)[i] = ((const u64 *)from)[i];
+}
+
+/* Has every request that was let by been answered in full, and has the client got the answers? */
+static __always_inline int ax_nothing_owed(const struct ax_gate_state *s, const struct ax_conn *c, const struct ax_gw *w)
+{
+	if (w->snd_una != w->snd_nxt)
+		return 0;
+	if (!s->n)
+		return !c || c->resp.n == 0;
+	return c && c->kind == AX_KIND_HTTP && c->resp.n == s->n;
+}
+
+/* Takes the connection for this run. 0: another core has it. */
+static __always_inline int ax_gate_take(struct ax_gate *g)
+{
+	int mine;
+
+	bpf_spin_lock(&g->lock);
+	mine = !g->busy;
+	g->busy = 1;
+	bpf_spin_unlock(&g->lock);
+	return mine;
+}
+
+/* What the decided part of an answer is: the last request asked for WebSocket, and its answer says what follows. */
+static __always_inline void ax_gate_upgraded(struct ax_gate_state *s, const struct ax_conn *c)
+{
+	if (c && c->kind == AX_KIND_UPGRADED)
+		s->r.phase = AX_G_PASS;
+	else if (c && c->kind == AX_KIND_HTTP && c->resp.n == s->n)
+		s->r.phase = AX_G_START;
+}
+
+/* Judges a packet with data for an established socket of a selected workload. enum ax_gate_do. */
+static __always_inline int ax_gate_judge(struct __sk_buff *skb, u32 lvl, struct ax_gw *w, struct bpf_sock *sk,
+					 struct ax_gate *g, struct ax_conn *c, const struct ax_pol_ctl *ctl)
+{
+	struct ax_gate_state *s = &g->s;
+	u64 secret = ctl->secret;
+	u32 end = w->seq + w->end;
+	struct ax_texts *kept;
+	int r, past;
+
+	if (s->gen != ctl->gen) {
+		if (ax_identify(skb, lvl))
+			return AX_DO_DROP;
+		s->ident = w->ident;
+		s->block = w->block;
+		s->gen = ctl->gen;
+		if (s->serial != w->set.serial) {
+			s->memo_len = 0;
+			/* let by unread under another set */
+			if (s->r.phase == AX_G_PASS && !(c && c->kind == AX_KIND_UPGRADED))
+				s->r.phase = AX_G_LOST;
+		}
+		if (!w->soft && (s->r.phase == AX_G_LOST || (s->r.phase == AX_G_START && !s->n)) &&
+		    ax_allowed_unread(lvl, secret)) {
+			s->r.phase = AX_G_PASS;
+			s->next = w->rcv_nxt;
+			ax_verdict_count(w->policy, AX_VERDICT_FORWARDED);
+		}
+		s->serial = w->set.serial;
+	}
+	w->ident = s->ident;
+	w->block = s->block;
+	if (s->r.phase == AX_G_UPGRADE)
+		ax_gate_upgraded(s, c);
+	if (s->r.phase == AX_G_PASS) {
+		s->next = end;
+		return AX_DO_PASS;
+	}
+	if (s->r.phase >= AX_G_LOST) {
+		w->reason = AX_DENY_POSITION;
+		w->policy = w->set.deny;
+		return w->soft ? AX_DO_PASS : AX_DO_RESET;
+	}
+	if (w->tcp_flags & AX_TCP_URG && !w->soft) {
+		w->reason = AX_DENY_URGENT;
+		return AX_DO_RESET;
+	}
+	if (s->open && (s32)(w->rcv_nxt - s->heads) >= 0)
+		s->open = 0;
+	if (ax_gate_repeats(skb, w, g)) {
+		if (!s->open)
+			s->tent = w->seq;
+		s->open = 1;
+		s->memo_seq = w->seq;
+		s->heads = end;
+		s->n++;
+		s->next = end;
+		ax_verdict_count(s->memo_policy, s->memo_verdict);
+		return AX_DO_PASS;
+	}
+	past = s->next - w->seq;
+	if (past < 0) {
+		w->reason = AX_DENY_ORDER;
+		if (!w->soft)
+			return AX_DO_DROP;
+		s->r.phase = AX_G_LOST;
+		return AX_DO_PASS;
+	}
+	if (past > 0 && s->open && (s32)(end - w->rcv_nxt) > 0 && (s32)(w->seq - s->heads) < 0 && !w->soft) {
+		r = ax_gate_again(skb, w, g);
+		if (r) {
+			w->reason = AX_DENY_RESENT;
+			w->policy = w->set.deny;
+			return r;
+		}
+	}
+	if (past >= (int)w->end)
+		return AX_DO_PASS;
+	if (s->r.phase == AX_G_UPGRADE) {	/* its answer has not come yet */
+		w->reason = AX_DENY_ORDER;
+		return w->soft ? AX_DO_PASS : AX_DO_DROP;
+	}
+	w->r = s->r;
+	w->first = !s->n;
+	if (ax_in_head(s->r.phase)) {
+		kept = bpf_sk_storage_get(&ax_gate_texts, sk, 0, 0);
+		if (!kept) {
+			w->reason = AX_DENY_MEMORY;
+			return AX_DO_RESET;
+		}
+		ax_texts_move(&w->t, kept);
+	}
+	r = ax_gate_read(skb, lvl, w, secret, past);
+	if (r) {
+		if (w->reason == AX_DENY_NON_HTTP && w->set.flags & AX_POL_NON_HTTP) {
+			s->r.phase = AX_G_PASS;
+			s->next = end;
+			return AX_DO_PASS;
+		}
+		if (w->reason != AX_DENY_RULE)
+			w->policy = w->set.flags & AX_POL_ENFORCE ? w->set.deny : w->set.audit;
+		s->r.phase = w->soft ? AX_G_LOST : AX_G_DENIED;
+		if (w->soft)
+			return AX_DO_PASS;
+		/* what was let by in this packet before is owed an answer; it does not get there either */
+		w->head_only = w->r.method_len == 4 && *(u32 *)w->t.method == ('H' | 'E' << 8 | 'A' << 16 | 'D' << 24);
+		return w->reason != AX_DENY_NON_HTTP && w->heads == (w->reason == AX_DENY_RULE) && ax_nothing_owed(s, c, w) ?
+			AX_DO_ANSWER : AX_DO_RESET;
+	}
+	if (ax_in_head(w->r.phase)) {
+		kept = bpf_sk_storage_get(&ax_gate_texts, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+		if (!kept) {
+			w->reason = AX_DENY_MEMORY;
+			return AX_DO_RESET;
+		}
+		ax_texts_move(kept, &w->t);
+	}
+	if (w->heads || ax_in_head(w->r.phase)) {
+		if (!s->open)
+			s->tent = w->seq + past;
+		s->open = 1;
+		s->heads = ax_in_head(w->r.phase) ? end : w->seq + w->head_end;
+	}
+	s->memo_len = 0;
+	if (w->heads == 1 && !past && s->r.phase == AX_G_START && w->refills == 1 && w->head_end <= AX_WINDOW) {
+		u32 len = w->head_end;
+
+#pragma clang loop unroll(disable)
+		for (u32 i = 0; i < AX_WINDOW / 8; i++) {
+			if (i * 8 >= len)
+				break;
+			*(u64 *)(g->memo + i * 8) = *(u64 *)(w->win + i * 8);
+		}
+		s->memo_len = len;
+		s->memo_seq = w->seq;
+		s->memo_policy = w->policy;
+		s->memo_rule = w->rule;
+		/* a body, or an upgrade, does not follow from the bytes alone */
+		s->memo_verdict = w->r.phase == AX_G_START && len == w->end ? w->verdict : AX_VERDICT_NONE;
+	}
+	s->n += w->heads;
+	/* of a body what is still to come is decided as well */
+	if ((w->r.phase == AX_G_BODY || w->r.phase == AX_G_DATA) && w->r.left) {
+		u64 ahead = w->r.left > AX_G_AHEAD ? AX_G_AHEAD : w->r.left;
+
+		w->r.left -= ahead;
+		end += ahead;
+		if (!w->r.left) {
+			if (w->r.phase == AX_G_DATA)
+				w->r.phase = AX_G_DATA_CR;
+			else
+				ax_g_next(w);
+		}
+	}
+	s->r = w->r;
+	ax_barrier();
+	s->next = end;
+	return AX_DO_PASS;
+}
+
+/* The option at an index of the TCP header in w->out, `len` bytes long: kind | length << 8, or 0: there is none. */
+AX_GLOBAL u32 ax_option_at(u32 lvl, u32 len, u32 at)
+{
+	struct ax_gw *w = ax_gate_area(lvl);
+	u32 kind, size = 1;
+
+	if (!w || at >= len || at > 58)
+		return 0;
+	kind = w->out[AX_INDEX(at, 64)];
+	if (kind > 1)
+		size = w->out[AX_INDEX(at + 1, 64)];
+	if (!kind || at + size > len || (kind > 1 && size < 2))
+		return 0;
+	return kind | size << 8;
+}
+
+/* Looks for an option: its index, or 0. */
+AX_GLOBAL u32 ax_option(u32 lvl, u32 len, u32 kind)
+{
+	u32 at = 20;
+
+#pragma clang loop unroll(disable)
+	for (u32 i = 0; i < 40; i++) {
+		u32 found = ax_option_at(lvl, len, at);
+
+		if (!found)
+			return 0;
+		if ((found & 0xff) == kind)
+			return at;
+		at += found >> 8;
+	}
+	return 0;
+}
+
+/* Puts the TCP header into w->out. Its length, or -1. */
+AX_GLOBAL int ax_tcp_header(struct __sk_buff *skb, u32 lvl)
+{
+	struct ax_gw *w = ax_gate_area(lvl);
+	u32 th, len;
+
+	if (!w)
+		return -1;
+	th = w->l2 + w->iplen;
+	len = w->base - th;
+	if (len < 20 || len > 60)
+		return -1;
+	AX_OPAQUE(len);
+	len = AX_SIZE(len, 64);
+	AX_OPAQUE(len);
+	return bpf_skb_load_bytes(skb, th, w->out, len) ? -1 : (int)len;
+}
+
+/* Takes from the packet what an answer to it needs. */
+AX_GLOBAL int ax_prepare(struct __sk_buff *skb, u32 lvl)
+{
+	struct ax_gw *w = ax_gate_area(lvl);
+	int len, at;
+
+	if (!w)
+		return -1;
+	if (w->l2 && bpf_skb_load_bytes(skb, 0, w->mac, 12))
+		return -1;
+	len = ax_tcp_header(skb, lvl);
+	if (len < 20)
+		return -1;
+	w->has_ts = 0;
+	at = ax_option(lvl, len, 8);
+	if (at > 0 && at <= 50 && len >= 30) {
+		w->has_ts = 1;
+		__builtin_memcpy(&w->tsval, w->out + AX_INDEX(at, 64) + 2, 4);
+		__builtin_memcpy(&w->tsecr, w->out + AX_INDEX(at, 64) + 6, 4);
+	}
+	/* a checksum that is still to be completed is the pseudo-header's sum */
+	w->partial = *(u16 *)(w->out + 16) == ax_folded(ax_pseudo(w, w->base - w->l2 - w->iplen + w->end));
+	w->ack = w->seq + w->end + !!(w->tcp_flags & AX_TCP_FIN);
+	return 0;
+}
+
+/* A SYN to a selected workload: without Multipath TCP (RFC 8684), which splits a request over connections, and without
+ * Fast Open (RFC 7413), whose data would be judged before there is a connection. */
+AX_GLOBAL int ax_plain_syn(struct __sk_buff *skb, u32 lvl)
+{
+	struct ax_gw *w = ax_gate_area(lvl);
+	u8 nops[40];
+	int len, at;
+	u32 th;
+
+	if (!w)
+		return AX_TC_SHOT;
+	if (w->end)
+		return AX_TC_SHOT;	/* it comes again without data */
+	th = w->l2 + w->iplen;
+	__builtin_memset(nops, 1, sizeof(nops));
+	for (u32 i = 0; i < 2; i++) {
+		u32 size, off;
+
+		len = ax_tcp_header(skb, lvl);
+		at = len > 20 ? ax_option(lvl, len, i ? 34 : 30) : 0;
+		if (at <= 0 || at > 58)
+			continue;
+		if (!i && w->out[AX_INDEX(at, 64) + 2] >> 4 == 1)
+			return AX_TC_SHOT;	/* MP_JOIN */
+		size = w->out[AX_INDEX(at + 1, 64)];
+		off = th + at;
+#pragma clang loop unroll(disable)
+		for (u32 k = 0; k < 40; k++) {
+			u8 was;
+			u16 from, to;
+
+			if (k >= size)
+				break;
+			was = w->out[AX_INDEX(at + k, 64)];
+			/* the byte's place in its 16-bit word of the header */
+			from = (at + k) & 1 ? bpf_htons(was) : bpf_htons(was << 8);
+			to = (at + k) & 1 ? bpf_htons(1) : bpf_htons(1 << 8);
+			if (bpf_l4_csum_replace(skb, th + 16, from, to, 2) ||
+			    bpf_skb_store_bytes(skb, off + k, nops, 1, 0))
+				return AX_TC_SHOT;
+		}
+	}
+	return AX_TC_PASS;
+}
+
+/* A packet of a connection that there is no socket for yet, or no more. */
+AX_GLOBAL int ax_gate_listener(struct __sk_buff *skb, u32 lvl, u32 selected)
+{
+	struct ax_gw *w = ax_gate_area(lvl);
+	struct ax_pol_ctl *ctl = ax_pol_control();
+	int r;
+
+	if (!w || !ctl)
+		return AX_TC_SHOT;
+	if (ax_prepare(skb, lvl))
+		return selected ? AX_TC_SHOT : AX_TC_PASS;
+	if (ax_tomb_of(skb, lvl, ctl->header))
+		return AX_TC_SHOT;
+	if (!selected)
+		return AX_TC_PASS;
+	if ((w->tcp_flags & (AX_TCP_SYN | AX_TCP_ACK)) == AX_TCP_SYN)
+		return w->soft ? AX_TC_PASS : ax_plain_syn(skb, lvl);
+	if (!w->end)
+		return AX_TC_PASS;
+	r = ax_gate_early(skb, lvl, ctl->secret);
+	if (r == AX_DO_PASS)
+		return AX_TC_PASS;
+	ax_deny_count(w->reason);
+	if (r == AX_DO_DROP)
+		return AX_TC_SHOT;
+	ax_verdict_count(w->policy, AX_VERDICT_DROPPED);
+	/* the request socket takes no reset of ours: it is forgotten when nothing more comes */
+	w->snd_nxt = w->snd_una;
+	ax_send_back(skb, lvl, w, AX_TCP_RST | AX_TCP_ACK, 0);
+	return AX_TC_SHOT;
+}
+
+/* Carries out what was decided of a packet that is not let by. */
+AX_GLOBAL int ax_gate_end(struct __sk_buff *skb, u32 lvl, u32 what)
+{
+	struct ax_gw *w = ax_gate_area(lvl);
+	struct ax_pol_ctl *ctl = ax_pol_control();
+
+	if (!w || !ctl)
+		return AX_TC_SHOT;
+	ax_deny_count(w->reason);
+	if (what == AX_DO_DROP)
+		return AX_TC_SHOT;
+	ax_verdict_count(w->policy, AX_VERDICT_DROPPED);
+	if (ax_prepare(skb, lvl))
+		return AX_TC_SHOT;
+	return what == AX_DO_ANSWER ? ax_answer(skb, lvl, ctl->header) : ax_reset_both(skb, lvl);
+}
+
+static __always_inline int ax_gate_packet(struct __sk_buff *skb)
+{
+	struct ax_pol_ctl *ctl = ax_pol_control();
+	struct bpf_sock_tuple *tuple;
+	u8 *data = AX_DATA(skb), *end = AX_DATA_END(skb), *ip, *th;
+	u32 l2 = 14, iplen, ip6, len, off, seq, ack, ports, lvl, key, at;
+	struct ax_gate_state *fresh;
+	struct bpf_tcp_sock *tp;
+	struct ax_pol_set *set;
+	struct ax_guard *guard;
+	struct ax_link *link;
+	struct ax_conn *c;
+	struct ax_gate *g;
+	struct bpf_sock *sk;
+	struct ax_gw *w;
+	u64 *port, received;
+	s32 netns = -1;
+	u8 flags;
+	int r;
+
+	if (!ctl || !ctl->gen || !ctl->mode)
+		return AX_TC_PASS;
+	if (skb->protocol != bpf_htons(0x0800) && skb->protocol != bpf_htons(0x86dd))
+		return AX_TC_PASS;
+	if (data + 14 + 40 > end) {
+		/* its headers are not at hand; what stays out of sight the socket's hook drops */
+		if (bpf_skb_pull_data(skb, skb->len < 94 ? skb->len : 94))
+			return AX_TC_PASS;
+		data = AX_DATA(skb);
+		end = AX_DATA_END(skb);
+		if (data + 14 + 40 > end)
+			return AX_TC_PASS;
+	}
+	if (*(u16 *)(data + 12) != (u16)skb->protocol)
+		l2 = 0;	/* a link without Ethernet */
+	ip = data + l2;
+	if (ip[0] >> 4 == 4) {
+		if (ip[9] != AX_IPPROTO_TCP || (*(u16 *)(ip + 6) & bpf_htons(0x3fff)))
+			return AX_TC_PASS;
+		iplen = (ip[0] & 15) * 4;
+		len = bpf_ntohs(*(u16 *)(ip + 2));
+		if (!len)
+			len = skb->len - l2;
+		ip6 = 0;
+	} else {
+		iplen = 40;
+		len = bpf_ntohs(*(u16 *)(ip + 4)) + 40;
+		if (ip[6] != AX_IPPROTO_TCP) {
+			if (ip[6] || data + l2 + 48 > end || ip[40] != AX_IPPROTO_TCP || ip[41] || ip[42] != 0xc2)
+				return AX_TC_PASS;
+			iplen = 48;
+			len = 40;
+		}
+		if (len == 40)
+			len = skb->len - l2;
+		ip6 = 1;
+	}
+	th = data + l2 + iplen;
+	if (iplen < 20 || th + 20 > end)
+		return AX_TC_PASS;
+	ports = *(u32 *)th;
+	port = ax_port_word(bpf_ntohs(ports >> 16));
+	if (!port || !(*port >> (bpf_ntohs(ports >> 16) & 63) & 1))
+		return AX_TC_PASS;
+	seq = bpf_ntohl(*(u32 *)(th + 4));
+	ack = bpf_ntohl(*(u32 *)(th + 8));
+	flags = th[13];
+	off = iplen + (th[12] >> 4) * 4;
+	if (len < off || l2 + len > skb->len)
+		return AX_TC_PASS;
+	len -= off;
+	/* a work area: nothing runs beside us on this core but what we send ourselves */
+	lvl = 0;
+	w = ax_gate_area(0);
+	if (w && w->owner) {
+		lvl = 1;
+		w = ax_gate_area(1);
+	}
+	if (!w || w->owner) {
+		ax_deny_count(AX_DENY_BUSY);
+		return AX_TC_SHOT;
+	}
+	w->owner = 1;
+	w->seq = seq;
+	w->base = l2 + off;
+	w->end = len;
+	w->tcp_flags = flags;
+	w->l2 = l2;
+	w->iplen = iplen;
+	w->ip6 = ip6;
+	w->ifindex = skb->ifindex;
+	w->sport = ports;
+	w->dport = ports >> 16;
+	w->lport = bpf_ntohs(ports >> 16);
+	w->snd_una = ack;
+	w->head_only = 0;
+	__builtin_memset(w->src, 0, 32);
+	if (ip6) {
+		__builtin_memcpy(w->src, ip + 8, 16);
+		__builtin_memcpy(w->dst, ip + 24, 16);
+	} else {
+		*(u32 *)w->src = *(u32 *)(ip + 12);
+		*(u32 *)w->dst = *(u32 *)(ip + 16);
+	}
+	key = skb->ifindex;
+	link = bpf_map_lookup_elem(&ax_links, &key);
+	w->in = 0;
+	if (link) {
+		netns = link->netns;
+		w->in = link->in;
+	}
+	tuple = &w->tuple;
+	if (ip6) {
+		__builtin_memcpy(tuple->ipv6.saddr, w->src, 16);
+		__builtin_memcpy(tuple->ipv6.daddr, w->dst, 16);
+		tuple->ipv6.sport = w->sport;
+		tuple->ipv6.dport = w->dport;
+		sk = bpf_sk_lookup_tcp(skb, tuple, sizeof(tuple->ipv6), (s64)netns, 0);
+	} else {
+		tuple->ipv4.saddr = *(u32 *)w->src;
+		tuple->ipv4.daddr = *(u32 *)w->dst;
+		tuple->ipv4.sport = w->sport;
+		tuple->ipv4.dport = w->dport;
+		sk = bpf_sk_lookup_tcp(skb, tuple, sizeof(tuple->ipv4), (s64)netns, 0);
+	}
+	if (!sk) {
+		r = ax_gate_listener(skb, lvl, 0);
+		goto out;
+	}
+	r = AX_TC_PASS;
+	guard = bpf_sk_storage_get(&ax_guards, sk, 0, 0);
+	if (!guard)
+		goto release;	/* the socket's hook will make one, and drop what we have not seen */
+	if (guard->gen != ctl->gen)
+		ax_guard_now(guard, lvl, w, ctl->gen);
+	if (!guard->set) {
+		g = bpf_sk_storage_get(&ax_gates, sk, 0, 0);
+		if (g)
+			g->s.r.phase = AX_G_LOST;
+		goto release;
+	}
+	w->half = guard->gen & 1;
+	w->set_no = guard->set;
+	at = w->half * AX_POL_SETS + (guard->set & (AX_POL_SETS - 1));
+	set = bpf_map_lookup_elem(&ax_pol_dir, &at);
+	if (!set)
+		goto release;
+	w->set = *set;
+	w->policy = set->deny;
+	w->rule = 0xffff;
+	w->soft = ctl->mode != AX_POL_MODE_ENFORCE || !(set->flags & AX_POL_ENFORCE);
+	w->rport = bpf_ntohs(w->sport);
+	if (sk->state == AX_TCP_LISTEN) {
+		/* there is no socket of its own: the packet's addresses stand for it */
+		if (ip6) {
+			__builtin_memcpy(w->raddr, w->src, 16);
+			__builtin_memcpy(w->laddr, w->dst, 16);
+		} else {
+			ax_mapped(w->raddr, *(u32 *)w->src);
+			ax_mapped(w->laddr, *(u32 *)w->dst);
+		}
+		bpf_sk_release(sk);
+		r = ax_gate_listener(skb, lvl, 1);
+		goto out;
+	}
+	if (!len)
+		goto release;
+	tp = bpf_tcp_sock(sk);
+	if (!tp)
+		goto release;
+	w->rcv_nxt = AX_READ(tp->rcv_nxt);
+	w->snd_nxt = AX_READ(tp->snd_nxt);
+	w->snd_una = AX_READ(tp->snd_una);
+	received = AX_READ(tp->bytes_received);
+	ax_local(sk, w->laddr);
+	ax_remote(sk, w->raddr);
+	c = bpf_sk_storage_get(&ax_conns, sk, 0, 0);
+	g = bpf_sk_storage_get(&ax_gates, sk, 0, 0);
+	if (!g) {
+		g = bpf_sk_storage_get(&ax_gates, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+		if (!g) {
+			w->reason = AX_DENY_MEMORY;
+			r = AX_DO_DROP;
+			goto acted;
+		}
+		g->s.r.phase = AX_G_LOST;
+	}
+	if (!ax_gate_take(g)) {
+		w->reason = AX_DENY_BUSY;
+		r = w->soft ? AX_DO_PASS : AX_DO_DROP;
+		goto acted;
+	}
+	fresh = &g->s;
+	if (fresh->r.phase == AX_G_LOST)
+		ax_gate_begin(fresh, w, c, received);
+	r = ax_gate_judge(skb, lvl, w, sk, g, c, ctl);
+	ax_barrier();
+	g->busy = 0;
+acted:
+	bpf_sk_release(sk);
+	if (r == AX_DO_PASS) {
+		if (w->reason && w->soft) {
+			ax_deny_count(w->reason);
+			ax_verdict_count(w->policy, AX_VERDICT_AUDIT);
+		}
+		r = AX_TC_PASS;
+		goto out;
+	}
+	r = ax_gate_end(skb, lvl, r);
+	goto out;
+release:
+	bpf_sk_release(sk);
+out:
+	w->owner = 0;
+	return r;
+}
+
+/* Has this packet for a listener been judged in front of it? */
+static __always_inline int ax_judged_early(struct __sk_buff *skb, u32 seq_end)
+{
+	u8 head[40] __attribute__((aligned(8)));
+	struct ax_pair k = {};
+	struct ax_early *e;
+	u32 off = 40;
+
+	if (bpf_skb_load_bytes(skb, 0, head, sizeof(head)))
+		return 0;
+	if (head[0] >> 4 == 6) {
+		__builtin_memcpy(k.src, head + 8, 16);
+		__builtin_memcpy(k.dst, head + 24, 16);
+	} else {
+		__builtin_memcpy(k.src, head + 12, 4);
+		__builtin_memcpy(k.dst, head + 16, 4);
+		off = (head[0] & 15) * 4;
+	}
+	if (bpf_skb_load_bytes(skb, off, &off, 4))
+		return 0;
+	k.ports = off << 16 | off >> 16;
+	e = bpf_map_lookup_elem(&ax_early, &k);
+	return e && (s32)(seq_end - e->s.next) <= 0;
+}
+
+/* What the socket's own hook is asked. */
+enum ax_guard_ask {
+	AX_ASK_JUDGED,		/* has a packet that ends at this sequence number been judged? */
+	AX_ASK_WHOSE,		/* nothing, but whose the socket is has to be known from now on */
+	AX_ASK_UNREAD,		/* may a packet pass that cannot be read (extension headers, fragments)? */
+};
+
+/* In front of the socket's own hook (cgroup_skb): whose it is; and what was not judged is not let by. 1: let it by. */
+AX_GLOBAL int ax_guarded(struct __sk_buff *skb, u32 lvl, u32 seq_end, u32 ask)
+{
+	struct bpf_sock *sk = ax_sock(skb);
+	struct ax_pol_ctl *ctl = ax_pol_control();
+	struct ax_gw *w = ax_gate_area(lvl);
+	struct ax_owner *owner;
+	struct ax_guard *g;
+	struct ax_gate *gate;
+
+	if (!sk || !ctl || !w || sk->protocol != AX_IPPROTO_TCP)
+		return 1;
+	g = bpf_sk_storage_get(&ax_guards, sk, 0, 0);
+	if (!g) {
+		g = bpf_sk_storage_get(&ax_guards, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+		if (!g) {
+			ax_deny_count(AX_DENY_MEMORY);
+			return ctl->mode != AX_POL_MODE_ENFORCE;
+		}
+		g->cgroup = bpf_sk_cgroup_id(sk);
+		owner = bpf_sk_storage_get(&ax_owner, sk, 0, 0);
+		if (owner)
+			__builtin_memcpy(g->comm, owner->comm, AX_COMM);
+	}
+	if (g->gen != ctl->gen) {
+		if (w->owner)
+			return ctl->mode != AX_POL_MODE_ENFORCE;	/* the work area is taken: it comes again */
+		w->owner = 1;
+		w->lport = sk->src_port;
+		ax_guard_now(g, lvl, w, ctl->gen);
+		w->owner = 0;
+	}
+	if (ask == AX_ASK_WHOSE || ctl->mode != AX_POL_MODE_ENFORCE || !g->set || !(g->flags & AX_POL_ENFORCE))
+		return 1;
+	if (ask == AX_ASK_UNREAD) {
+		;
+	} else if (sk->state == AX_TCP_LISTEN) {
+		if (ax_judged_early(skb, seq_end))
+			return 1;
+	} else {
+		gate = bpf_sk_storage_get(&ax_gates, sk, 0, 0);
+		if (gate && (gate->s.r.phase == AX_G_PASS || (s32)(seq_end - gate->s.next) <= 0))
+			return 1;
+	}
+	ax_deny_count(AX_DENY_UNJUDGED);
+	return 0;
+}
+
+#endif

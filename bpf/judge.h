@@ -1,0 +1,652 @@
+/* SPDX-License-Identifier: (MIT OR GPL-2.0-only) */
+/*
+ * judge.h - which rule allows a request: the intersection of the bitmaps that its caller, method, host, port and path
+ * select in its workload's set. See axon_policy.h for the tables.
+ */
+#ifndef AX_JUDGE_H
+#define AX_JUDGE_H
+
+#include "maps.h"
+
+#define AX_J_DIMS 40		/* length, caller, method, host, port, and AX_POL_DEPTH segments */
+
+/* A segment of the path that is judged. */
+struct ax_jseg {
+	u64 hash;		/* of its text */
+	u16 from;		/* in the path */
+	u16 len;
+	u32 pad;
+};
+
+/* Texts of the head that is being read. They outlive a packet only if the head is longer than it. */
+struct ax_texts {
+	struct ax_jseg seg[AX_POL_DEPTH];
+	u8 method[32];
+	u8 name[32];		/* of the field, in lower case, filled up with zeros */
+	u8 val[AX_POL_TEXT + 8];
+	u8 host[AX_POL_TEXT + 8];
+	u8 path[AX_POL_PATH + AX_POL_TEXT + 8];
+};
+
+/* Where the reading of a connection's requests stands; see strict.h. */
+struct ax_reading {
+	u8 phase;		/* enum ax_g_phase */
+	u8 minor;		/* of the version */
+	u8 field;		/* enum ax_g_field */
+	u8 seen;		/* fields of this head, a bit each */
+	u8 idx;			/* in a fixed text; digits of a number */
+	u8 pct;			/* behind "%25": hexadecimal digits, and one more */
+	u8 method_len;
+	u8 name_len;
+	u8 depth;		/* segments that have ended; AX_POL_DEPTH + 1: more */
+	u8 host_len;
+	u16 val_len;
+	u16 path_len;
+	u16 seg_from;		/* where the segment begins in the path */
+	u32 head;		/* bytes of this head */
+	u64 seg_hash;
+	u64 left;		/* of the body or chunk */
+};
+
+/* A connection by its packets' addresses: an IPv4 one in the first four bytes, ports in network byte order. */
+struct ax_pair {
+	u8 src[16];
+	u8 dst[16];
+	u32 ports;
+	u32 ifindex;
+};
+
+/* A denied connection after its socket has gone. */
+struct ax_tomb {
+	u32 seq;		/* of the answer's first byte */
+	u32 end;		/* behind its FIN */
+	u32 ack;		/* what has come is acknowledged up to here */
+	u16 policy;
+	u8 head_only;
+	u8 fin;			/* the client has ended its stream */
+	u64 taken;		/* bytes thrown away */
+};
+
+/* One run's work area in front of the socket. Per CPU and nesting level, as struct ax_work is. */
+struct ax_gw {
+	u64 owner;
+	u32 base;		/* where the payload begins in the packet */
+	u32 seq;
+	u32 pos;		/* of win[0] in the payload */
+	u32 end;		/* length of the payload */
+	u32 at;			/* next byte to look at, in the window */
+	u32 wlen;
+	u32 refills;
+	u32 reason;		/* enum ax_deny */
+	u32 verdict;		/* enum ax_verdict of the last head, */
+	u32 policy;		/* what decided, */
+	u32 rule;
+	u32 heads;		/* heads that have been read in this packet, */
+	u32 head_end;		/* and where the last one ended, from the payload's beginning */
+	u32 soft;		/* nothing may be denied */
+	u32 first;		/* no request of this connection has been read before */
+	u32 upgrade;		/* the last request asks for WebSocket */
+	/* who and where */
+	u64 cgroup;		/* of the server's socket */
+	u64 peer_cgroup;
+	u8 comm[AX_COMM];
+	u8 peer_comm[AX_COMM];
+	u8 laddr[16];
+	u8 raddr[16];
+	u32 lport;
+	u32 rport;
+	u32 ident;
+	u32 block;
+	u32 half;
+	u32 set_no;
+	struct ax_pol_set set;
+	/* the answer */
+	u32 rcv_nxt;
+	u32 snd_nxt;
+	u32 snd_una;
+	u32 ack;
+	u32 tsval;
+	u32 tsecr;
+	u32 l2;
+	u32 iplen;
+	u32 ip6;
+	u32 partial;
+	u32 has_ts;
+	u32 in;			/* redirect to the interface's ingress */
+	u32 tcp_flags;
+	u32 ifindex;
+	u32 head_only;		/* the request was a HEAD: no body in the answer */
+	u16 sport;		/* the packet's, in network byte order */
+	u16 dport;
+	u8 src[16];		/* the packet's: an IPv4 one in the first four bytes */
+	u8 dst[16];
+	u8 mac[16];
+	struct ax_reading r;
+	struct ax_pol_target target;
+	struct ax_pol_caller caller;
+	struct ax_pol_addr addr;
+	struct bpf_sock_tuple tuple;
+	struct ax_pair pair;
+	struct ax_tomb tomb;
+	u32 dim[AX_J_DIMS][2];
+	u32 dims;
+	u32 text_len;
+	u8 text[AX_POL_TEXT + 8];
+	struct ax_texts t;
+	u8 out[1024];
+	u8 win[2 * AX_WINDOW];
+};
+
+AX_MAP(ax_pol_ctl, BPF_MAP_TYPE_ARRAY, u32, struct ax_pol_ctl, 1, BPF_F_MMAPABLE);
+AX_MAP(ax_pol_arena, BPF_MAP_TYPE_ARRAY, u32, u64, 1 << 16, BPF_F_MMAPABLE);
+AX_MAP(ax_pol_dir, BPF_MAP_TYPE_ARRAY, u32, struct ax_pol_set, 2 * AX_POL_SETS, BPF_F_MMAPABLE);
+AX_MAP(ax_pol_names, BPF_MAP_TYPE_ARRAY, u32, struct ax_pol_name, AX_POL_POLICIES, BPF_F_MMAPABLE);
+AX_MAP(ax_pol_target, BPF_MAP_TYPE_HASH, struct ax_pol_target, u32, 32768, BPF_F_NO_PREALLOC);
+AX_MAP(ax_pol_caller, BPF_MAP_TYPE_HASH, struct ax_pol_caller, u32, 32768, BPF_F_NO_PREALLOC);
+AX_MAP(ax_pol_addr, BPF_MAP_TYPE_LPM_TRIE, struct ax_pol_addr, struct ax_pol_peer, 65536, BPF_F_NO_PREALLOC);
+AX_MAP(ax_pol_counts, BPF_MAP_TYPE_PERCPU_ARRAY, u32, struct ax_pol_count, AX_POL_POLICIES, 0);
+AX_MAP(ax_pol_denies, BPF_MAP_TYPE_PERCPU_ARRAY, u32, u64[AX_DENIES], 1, 0);
+AX_MAP(ax_gates_work, BPF_MAP_TYPE_PERCPU_ARRAY, u32, struct ax_gw, 2, 0);
+
+static __always_inline struct ax_gw *ax_gate_area(u32 lvl)
+{
+	return bpf_map_lookup_elem(&ax_gates_work, &lvl);
+}
+
+static __always_inline struct ax_pol_ctl *ax_pol_control(void)
+{
+	u32 zero = 0;
+
+	return bpf_map_lookup_elem(&ax_pol_ctl, &zero);
+}
+
+static __always_inline u64 ax_cell_at(u32 i)
+{
+	u64 *cell = bpf_map_lookup_elem(&ax_pol_arena, &i);
+
+	return cell ? *cell : 0;
+}
+
+static __always_inline void ax_deny_count(u32 why)
+{
+	u32 zero = 0;
+	u64 *n = bpf_map_lookup_elem(&ax_pol_denies, &zero);
+
+	if (n)
+		n[why & (AX_DENIES - 1)]++;
+}
+
+static __always_inline void ax_verdict_count(u32 policy, u32 verdict)
+{
+	struct ax_pol_count *n = bpf_map_lookup_elem(&ax_pol_counts, &policy);
+
+	if (n)
+		n->verdict[verdict & (AX_VERDICT_MAX - 1)]++;
+}
+
+static __always_inline u32 ax_ones(u64 x)
+{
+	x -= x >> 1 & 0x5555555555555555ULL;
+	x = (x & 0x3333333333333333ULL) + (x >> 2 & 0x3333333333333333ULL);
+	x = (x + (x >> 4)) & 0x0f0f0f0f0f0f0f0fULL;
+	return x * 0x0101010101010101ULL >> 56;
+}
+
+/* The number of the lowest bit; `x` is not 0. */
+static __always_inline u32 ax_lowest(u64 x)
+{
+	return ax_ones((x & -x) - 1);
+}
+
+/* Word `n` of the bitmap at a cell. */
+static __always_inline u64 ax_word_of(u32 bits, u32 n)
+{
+	u32 group = n >> 6 & (AX_POL_GROUPS - 1), before = 0;
+	u64 sum = 0, bit = 1ULL << (n & 63);
+
+	if (!bits)
+		return 0;
+	sum = ax_cell_at(bits + group);
+	if (!(sum & bit))
+		return 0;
+	before = ax_ones(sum & (bit - 1));
+#pragma clang loop unroll(disable)
+	for (u32 g = 0; g < AX_POL_GROUPS; g++) {
+		if (g >= group)
+			break;
+		before += ax_ones(ax_cell_at(bits + g));
+	}
+	return ax_cell_at(bits + AX_POL_GROUPS + before);
+}
+
+/* The intersection of the request's bitmaps in summary `group`. */
+AX_GLOBAL u64 ax_common_words(u32 lvl, u32 group)
+{
+	struct ax_gw *w = ax_gate_area(lvl);
+	u64 all = ~0ULL;
+	u32 dims;
+
+	if (!w)
+		return 0;
+	dims = w->dims;
+#pragma clang loop unroll(disable)
+	for (u32 i = 0; i < AX_J_DIMS; i++) {
+		u64 some = 0;
+
+		if (i >= dims || !all)
+			break;
+		if (w->dim[i][0])
+			some = ax_cell_at(w->dim[i][0] + group);
+		if (w->dim[i][1])
+			some |= ax_cell_at(w->dim[i][1] + group);
+		all &= some;
+	}
+	return all;
+}
+
+/* ... and in word `n`. */
+AX_GLOBAL u64 ax_common_rules(u32 lvl, u32 n)
+{
+	struct ax_gw *w = ax_gate_area(lvl);
+	u64 all = ~0ULL;
+	u32 dims;
+
+	if (!w)
+		return 0;
+	dims = w->dims;
+#pragma clang loop unroll(disable)
+	for (u32 i = 0; i < AX_J_DIMS; i++) {
+		u64 some = 0;
+
+		if (i >= dims || !all)
+			break;
+		if (w->dim[i][0])
+			some = ax_word_of(w->dim[i][0], n);
+		if (w->dim[i][1])
+			some |= ax_word_of(w->dim[i][1], n);
+		all &= some;
+	}
+	return all;
+}
+
+#define AX_J_FOUND (1U << 31)
+
+/* The first rule at or above `from` that every bitmap has, and AX_J_FOUND; or from where to look on. */
+AX_GLOBAL u32 ax_find_rule(u32 lvl, u32 from)
+{
+	u32 group = from >> 12, word = from >> 6 & 63, at;
+	u64 words, rules;
+
+	words = ax_common_words(lvl, group) & (~0ULL << word);
+	if (!words)
+		return (group + 1) << 12;
+	at = ax_lowest(words);
+	rules = ax_common_rules(lvl, group << 6 | at);
+	if (at == word)
+		rules &= ~0ULL << (from & 63);
+	at = (group << 6 | at) << 6;
+	return rules ? (at + ax_lowest(rules)) | AX_J_FOUND : at + 64;
+}
+
+static __always_inline u64 ax_hash_byte(u64 h, u8 c)
+{
+	return (h ^ c) * AX_FNV;
+}
+
+/* Is w->text the text of `len` bytes at a cell? */
+AX_GLOBAL int ax_text_is(u32 lvl, u32 cell, u32 len)
+{
+	struct ax_gw *w = ax_gate_area(lvl);
+
+	if (!w)
+		return 0;
+#pragma clang loop unroll(disable)
+	for (u32 k = 0; k < AX_POL_TEXT / 8; k++) {
+		u64 word;
+
+		if (k * 8 >= len)
+			break;
+		word = *(u64 *)(w->text + k * 8);
+		if (len - k * 8 < 8)
+			word &= (1ULL << ((len - k * 8) & 7) * 8) - 1;
+		if (word != ax_cell_at(cell + k))
+			return 0;
+	}
+	return 1;
+}
+
+/* The bitmap of w->text under (kind, sub), or 0. `hash` is the text's. */
+AX_GLOBAL u32 ax_pol_lookup(u32 lvl, u32 kind, u32 sub, u64 hash)
+{
+	struct ax_gw *w = ax_gate_area(lvl);
+	u32 len, record = 0;
+	u64 want;
+
+	if (!w)
+		return 0;
+	len = w->text_len;
+	if (len > AX_POL_TEXT)
+		return 0;
+	hash ^= (u64)(kind << 8 | sub) * 0x9fb21c651e98df25ULL;
+	hash ^= hash >> 32;
+	want = (u64)len << 32 | (u64)kind << 48 | (u64)sub << 56;
+#pragma clang loop unroll(disable)
+	for (u32 i = 0; i < AX_POL_PROBES; i++) {
+		u32 cell = w->set.table + (((u32)hash + i) & w->set.mask) * 2;
+
+		record = ax_cell_at(cell + 1);
+		if (!record)
+			return 0;
+		if (ax_cell_at(cell) != hash || (ax_cell_at(record) & ~0xffffffffULL) != want)
+			continue;
+		if (ax_text_is(lvl, record + 1, len))
+			return ax_cell_at(record);
+	}
+	return 0;
+}
+
+static __always_inline u32 ax_pol_number(u32 lvl, struct ax_gw *w, u64 secret, u32 kind, u32 n)
+{
+	u64 h = secret;
+
+	*(u64 *)w->text = n;
+	w->text_len = 4;
+	h = ax_hash_byte(h, n);
+	h = ax_hash_byte(h, n >> 8);
+	h = ax_hash_byte(h, n >> 16);
+	h = ax_hash_byte(h, n >> 24);
+	return ax_pol_lookup(lvl, kind, 0, h);
+}
+
+/* Puts w->t.path[from .. from + len) where a key is looked up from. */
+AX_GLOBAL int ax_text_of_path(u32 lvl, u32 from, u32 len)
+{
+	struct ax_gw *w = ax_gate_area(lvl);
+
+	if (!w || from >= AX_POL_PATH || len > AX_POL_TEXT)
+		return -1;
+	from = AX_INDEX(from, AX_POL_PATH);
+	w->text_len = len;
+#pragma clang loop unroll(disable)
+	for (u32 k = 0; k < AX_POL_TEXT / 8; k++) {
+		if (k * 8 >= len)
+			break;
+		*(u64 *)(w->text + k * 8) = *(u64 *)(w->t.path + from + k * 8);
+	}
+	return 0;
+}
+
+/* The bitmap of the request's method. */
+AX_GLOBAL u32 ax_method_bits(u32 lvl, u64 secret)
+{
+	struct ax_gw *w = ax_gate_area(lvl);
+	u32 len, bits;
+	u64 h = secret;
+
+	if (!w)
+		return 0;
+	len = w->r.method_len;
+	w->text_len = len;
+#pragma clang loop unroll(disable)
+	for (u32 i = 0; i < 32; i++) {
+		u8 c;
+
+		if (i >= len)
+			break;
+		c = w->t.method[i];
+		w->text[i] = c;
+		h = ax_hash_byte(h, c);
+	}
+	bits = ax_pol_lookup(lvl, AX_POL_KIND_METHOD, 0, h);
+	return bits ? bits : w->set.any_method;
+}
+
+/* Which rules allow the host, in w->dim: its own bitmap, or that of the longest of its tails. w->t.host is in lower case
+ * and without a port. */
+AX_GLOBAL int ax_host_bits(u32 lvl, u64 secret)
+{
+	struct ax_gw *w = ax_gate_area(lvl);
+	u64 h = secret;
+	u32 len, bits;
+
+	if (!w)
+		return 0;
+	len = w->r.host_len;
+	w->text_len = len;
+#pragma clang loop unroll(disable)
+	for (u32 i = 0; i < AX_POL_TEXT; i++) {
+		u8 c;
+
+		if (i >= len)
+			break;
+		c = w->t.host[i];
+		w->text[i] = c;
+		h = ax_hash_byte(h, c);
+	}
+	ax_barrier();
+	len = w->r.host_len;	/* read anew: the verifier would go on with each length that the loop can end at */
+	w->dim[3][1] = 0;
+	w->dim[3][0] = len ? ax_pol_lookup(lvl, AX_POL_KIND_HOST, 0, h) : 0;
+	if (w->dim[3][0])
+		return 0;
+	w->dim[3][0] = w->set.any_host;
+	if (!(w->set.flags & AX_POL_HOST_TAILS))
+		return 0;
+	h = secret;
+	/* from the last byte to the first; a whole host is no tail of itself */
+#pragma clang loop unroll(disable)
+	for (u32 i = 0; i < AX_POL_TEXT; i++) {
+		u8 c;
+
+		if (i + 1 >= len)
+			break;
+		c = w->t.host[AX_INDEX(len - 1 - i, AX_POL_TEXT)];
+		w->text[i] = c;
+		h = ax_hash_byte(h, c);
+		if (c != '.')
+			continue;
+		w->text_len = i + 1;
+		bits = ax_pol_lookup(lvl, AX_POL_KIND_TAIL, 0, h);
+		if (bits)
+			w->dim[3][0] = bits;
+	}
+	return 0;
+}
+
+/* Is the glob at a cell met by the request's path? 1, 0, or -1 at the list's end. */
+AX_GLOBAL int ax_glob(u32 lvl, u32 cell)
+{
+	struct ax_gw *w = ax_gate_area(lvl);
+	u32 depth, prefix, suffix, from, len;
+	u64 head, x;
+
+	if (!w)
+		return 0;
+	head = ax_cell_at(cell);
+	if (!head)
+		return -1;
+	depth = head & 0xff;
+	prefix = head >> 16 & 0xffff;
+	suffix = head >> 32 & 0xffff;
+	if (depth >= AX_POL_DEPTH || depth >= w->r.depth)
+		return 0;
+	from = w->t.seg[depth].from;
+	len = w->t.seg[depth].len;
+	if (len < prefix + suffix || prefix > AX_POL_TEXT || suffix > AX_POL_TEXT || !len)
+		return 0;
+#pragma clang loop unroll(disable)
+	for (u32 k = 0; k < AX_POL_TEXT / 8; k++) {
+		if (k * 8 >= prefix)
+			break;
+		x = *(u64 *)(w->t.path + AX_INDEX(from, AX_POL_PATH) + k * 8) ^ ax_cell_at(cell + 1 + k);
+		if (prefix - k * 8 < 8)
+			x &= (1ULL << ((prefix - k * 8) & 7) * 8) - 1;
+		if (x)
+			return 0;
+	}
+	cell += 1 + (prefix + 7) / 8;
+	from += len - suffix;
+#pragma clang loop unroll(disable)
+	for (u32 k = 0; k < AX_POL_TEXT / 8; k++) {
+		if (k * 8 >= suffix)
+			break;
+		x = *(u64 *)(w->t.path + AX_INDEX(from, AX_POL_PATH) + k * 8) ^ ax_cell_at(cell + k);
+		if (suffix - k * 8 < 8)
+			x &= (1ULL << ((suffix - k * 8) & 7) * 8) - 1;
+		if (x)
+			return 0;
+	}
+	return 1;
+}
+
+/* Are all globs of rule `n` met? */
+AX_GLOBAL int ax_globs(u32 lvl, u32 n)
+{
+	struct ax_gw *w = ax_gate_area(lvl);
+	u64 head;
+	u32 cell;
+	int r;
+
+	if (!w)
+		return 0;
+	cell = ax_cell_at(w->set.rules + 2 * n) >> 32;
+	if (!cell)
+		return 1;
+#pragma clang loop unroll(disable)
+	for (u32 i = 0; i < AX_POL_DEPTH; i++) {
+		r = ax_glob(lvl, cell);
+		if (r <= 0)
+			return r < 0;
+		head = ax_cell_at(cell);
+		cell += 1 + ((u32)(head >> 16 & 0xffff) + 7) / 8 + ((u32)(head >> 32 & 0xffff) + 7) / 8;
+	}
+	return 1;
+}
+
+/* The first rule at or above `from` that allows the request, or AX_POL_RULES. */
+AX_GLOBAL u32 ax_allowing(u32 lvl, u32 from)
+{
+	struct ax_gw *w = ax_gate_area(lvl);
+	u32 n, count;
+
+	if (!w)
+		return AX_POL_RULES;
+	count = w->set.count;
+#pragma clang loop unroll(disable)
+	for (u32 i = 0; i < AX_POL_RULES / 64 + AX_POL_GROUPS + AX_POL_GLOBS; i++) {
+		if (from >= count || from >= AX_POL_RULES)
+			break;
+		n = ax_find_rule(lvl, from);
+		from = n & ~AX_J_FOUND;
+		if (n & AX_J_FOUND) {
+			if (ax_globs(lvl, from))
+				return from;
+			from++;
+		}
+		AX_OPAQUE(from);
+	}
+	return AX_POL_RULES;
+}
+
+/* Begins w->dim with who asks, at which port. */
+AX_GLOBAL int ax_dims_of_peer(u32 lvl, u64 secret)
+{
+	struct ax_gw *w = ax_gate_area(lvl);
+	u32 bits;
+
+	if (!w)
+		return -1;
+	bits = w->ident >= AX_IDENT_FIRST ? ax_pol_number(lvl, w, secret, AX_POL_KIND_IDENT, w->ident) : 0;
+	w->dim[0][0] = bits ? bits : w->set.any_from;
+	w->dim[0][1] = w->block ? ax_pol_number(lvl, w, secret, AX_POL_KIND_BLOCK, w->block) : 0;
+	bits = ax_pol_number(lvl, w, secret, AX_POL_KIND_PORT, w->lport);
+	w->dim[1][0] = bits ? bits : w->set.any_port;
+	w->dim[1][1] = 0;
+	w->dims = 2;
+	return 0;
+}
+
+/* May this caller's bytes pass unread: does a rule without httpRules allow it? 1 and the rule's numbers, or 0. */
+AX_GLOBAL int ax_allowed_unread(u32 lvl, u64 secret)
+{
+	struct ax_gw *w = ax_gate_area(lvl);
+	u32 n;
+	u64 rule;
+
+	if (!w)
+		return 0;
+	ax_dims_of_peer(lvl, secret);
+	w->dim[2][0] = w->set.opaque;
+	w->dim[2][1] = 0;
+	w->dims = 3;
+	n = ax_allowing(lvl, 0);
+	if (n >= w->set.enforce)
+		return 0;
+	rule = ax_cell_at(w->set.rules + 2 * n);
+	w->policy = rule & 0xffff;
+	w->rule = rule >> 16 & 0xffff;
+	return 1;
+}
+
+/* Judges the head that has been read: sets w->verdict, w->policy and w->rule. */
+AX_GLOBAL int ax_judge(u32 lvl, u64 secret)
+{
+	struct ax_gw *w = ax_gate_area(lvl);
+	u32 depth, n, dims;
+	u64 rule;
+
+	if (!w)
+		return -1;
+	ax_dims_of_peer(lvl, secret);
+	w->dim[2][0] = ax_method_bits(lvl, secret);
+	w->dim[2][1] = 0;
+	ax_host_bits(lvl, secret);
+	depth = w->r.depth;
+	if (depth > AX_POL_DEPTH)
+		depth = AX_POL_DEPTH + 1;
+	w->dim[4][0] = ax_cell_at(w->set.length + depth);
+	w->dim[4][1] = 0;
+	dims = 5;
+#pragma clang loop unroll(disable)
+	for (u32 i = 0; i < AX_POL_DEPTH; i++) {
+		u32 k = AX_INDEX(dims, 64);
+
+		if (i >= depth || k >= AX_J_DIMS)
+			break;
+		w->dim[k][0] = w->t.seg[i].len ? ax_cell_at(w->set.wild + i) : 0;
+		w->dim[k][1] = ax_text_of_path(lvl, w->t.seg[i].from, w->t.seg[i].len) ? 0 :
+			ax_pol_lookup(lvl, AX_POL_KIND_SEGMENT, i, w->t.seg[i].hash);
+		dims = k + 1;
+	}
+	w->dims = dims;
+	n = ax_allowing(lvl, 0);
+	w->verdict = AX_VERDICT_FORWARDED;
+	if (w->set.flags & AX_POL_ENFORCE && n >= w->set.enforce) {
+		w->verdict = AX_VERDICT_DROPPED;
+		w->policy = w->set.deny;
+		w->rule = 0xffff;
+		return 0;
+	}
+	if (w->set.flags & AX_POL_AUDIT && n < w->set.enforce && w->set.flags & AX_POL_ENFORCE) {
+		/* the audited judge for themselves; the name stays that of who has let it by */
+		u32 audited = ax_allowing(lvl, w->set.enforce);
+
+		if (audited >= AX_POL_RULES) {
+			w->verdict = AX_VERDICT_AUDIT;
+			w->policy = w->set.audit;
+			w->rule = 0xffff;
+			return 0;
+		}
+	} else if (n >= AX_POL_RULES) {
+		w->verdict = AX_VERDICT_AUDIT;
+		w->policy = w->set.audit;
+		w->rule = 0xffff;
+		return 0;
+	}
+	rule = ax_cell_at(w->set.rules + 2 * n);
+	w->policy = rule & 0xffff;
+	w->rule = rule >> 16 & 0xffff;
+	return 0;
+}
+
+#endif
