@@ -193,6 +193,15 @@ int nx_state(struct nx_sock *s, uint32_t state)
 	return ax_sockops(&ops);
 }
 
+/* A connection that this side has asked for stands, on a socket that may have had others before. */
+int nx_connected(struct nx_sock *s)
+{
+	struct bpf_sock_ops ops = { .op = BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB, .sk = &s->sk };
+
+	s->sk.state = 1;
+	return ax_sockops(&ops);
+}
+
 void nx_set_state(struct nx_sock *s, uint32_t state)
 {
 	s->sk.state = state;

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from ctypes import CFUNCTYPE, POINTER, c_char_p, c_int, c_uint8, c_uint32, c_uint64, c_void_p
 from dataclasses import dataclass
 from functools import cache
+from threading import Event
 from typing import Any, Self
 
 import numpy as np
@@ -140,6 +142,7 @@ class Machine:
             ("nx_packet", c_int, (sock, *(c_uint32,) * 3, c_char_p, c_uint32, POINTER(_Ends))),
             ("nx_raw", c_int, (sock, c_uint32, c_char_p, c_uint32, c_uint32)),
             ("nx_state", c_int, (sock, c_uint32)),
+            ("nx_connected", c_int, (sock,)),
             ("nx_set_state", None, (sock, c_uint32)),
             ("nx_timeout", c_int, (sock, c_uint32)),
             ("nx_release", c_int, (sock,)),
@@ -227,6 +230,38 @@ class Machine:
         self._interrupt.value = None
         if not ran:
             run()
+
+    @contextmanager
+    def held(self, calls: int, run: Callable[[], None]) -> Iterator[bool]:
+        """Have something run on the next CPU up to its so-manieth call of a helper, and on when the block is left.
+
+        Yields whether it makes so many. With `beside` two hooks may overlap without one lying within the other. One
+        thread runs at a time.
+        """
+        cpu, back = self._cpu.value + 1, self._cpu.value
+        paused, go_on = Event(), Event()
+
+        def on_its_way() -> None:
+            paused.set()
+            go_on.wait()
+
+        callback = CFUNCTYPE(None)(on_its_way)
+        with ThreadPoolExecutor(1) as pool:
+            self._cpu.value = cpu
+            self._interrupt.value = ctypes.cast(callback, c_void_p).value
+            self._interrupt_at.value = self._calls.value + calls
+            done = pool.submit(run)
+            done.add_done_callback(lambda _: paused.set())
+            paused.wait()
+            self._interrupt.value = None
+            self._cpu.value = back
+            try:
+                yield not done.done()
+            finally:
+                back, self._cpu.value = self._cpu.value, cpu
+                go_on.set()
+                done.result()
+                self._cpu.value = back
 
     def map(self, name: str) -> Any:
         """Return a map's pointer."""
@@ -382,6 +417,10 @@ class Sock:
     def state(self, state: int) -> None:
         """Enter another TCP state, as the sockops hook is told."""
         assert self.machine.lib.nx_state(self.pointer, state) == 1
+
+    def connected(self) -> None:
+        """Be connected, once more or for the first time, as the sockops hook is told."""
+        assert self.machine.lib.nx_connected(self.pointer) == 1
 
     def set_state(self, state: int) -> None:
         """Enter another TCP state unseen by the sockops hook."""

@@ -197,3 +197,68 @@ def test_a_long_pipeline_keeps_its_numbers(machine: Machine) -> None:
         ((_, cell),) = machine.series()
         assert int(cell["hist"].sum()) == 65_540
         assert int(cell["dur_sum"]) < 65_540 * 10_000
+
+
+_NO_CONTENT = b"HTTP/1.1 204 No Content\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("asked", "answered", "counted"),
+    [
+        (_ASK, _NO_CONTENT, 1),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", b"\x16\x03\x03\x00\x7a", 0),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", b"SSH-2.0-OpenSSH_9.2\r\n", 0),
+    ],
+    ids=["http", "tls", "other"],
+)
+def test_a_socket_may_be_connected_again(
+    machine: Machine, asked: bytes, answered: bytes, counted: int
+) -> None:
+    """A connection on a socket that had one before, ended in order, is counted from its first request on."""
+    with machine.sock() as sock:
+        tcp = Tcp(sock)
+        tcp.leave(0, asked)
+        tcp.arrive(0, answered)
+        tcp.leave(len(asked), b"", flags=FIN)
+        tcp.arrive(len(answered), b"", flags=FIN)
+        sock.state(CLOSE)
+        sock.connected()
+        tcp = Tcp(sock, in_at=0x70000000, out_at=0xFFFFFFF0)
+        for _ in range(3):
+            tcp.leave(tcp.sent, _ASK)
+            tcp.arrive(tcp.received, _NO_CONTENT)
+        assert machine.counted == counted + 3
+        assert machine.losses == {}
+
+
+@pytest.mark.parametrize(
+    ("off", "error"), [(0, "RESET"), (-1, "TIMEOUT"), (1, "TIMEOUT"), (70_000, "TIMEOUT")]
+)
+@pytest.mark.parametrize("role", [SERVER, CLIENT])
+def test_a_reset_that_tcp_does_not_take_ends_nothing(
+    machine: Machine, off: int, error: str, role: int
+) -> None:
+    """Only a reset at the very next byte is what an outstanding request is said to have ended with."""
+    with machine.sock() as sock:
+        tcp = Tcp(sock)
+        if role == SERVER:
+            tcp.arrive(0, _ASK)
+        else:
+            tcp.leave(0, _ASK)
+        tcp.arrive(tcp.received + off, b"", flags=RST, fate="dropped")
+        sock.timeout()
+        sock.state(CLOSE)
+        ((key, _),) = machine.series()
+        assert machine.btf.enum("ax_error")["AX_ERROR_" + error] == key["error"]
+
+
+def test_nothing_is_missing_behind_the_end_of_a_stream(machine: Machine) -> None:
+    """Data behind the end of the requests, which TCP discards, loses no request that is outstanding."""
+    with machine.sock() as sock:
+        tcp = Tcp(sock)
+        tcp.arrive(0, _ASK, flags=FIN)
+        tcp.arrive(tcp.received + 100, _ASK, fate="dropped")
+        tcp.arrive(tcp.received, _ASK, fate="dropped")
+        tcp.leave(0, _NO_CONTENT)
+        assert machine.counted == 1
+        assert machine.losses == {}

@@ -1,4 +1,4 @@
-"""What the search by coverage has found, once each."""
+"""What the search by coverage and a reading of the code have found, once each."""
 
 from __future__ import annotations
 
@@ -87,3 +87,54 @@ def test_the_other_side_may_turn_out_to_ask(machine: Machine) -> None:
         tcp.leave(2, _HEAD)
         assert machine.counted == 1
         assert machine.losses == {}
+
+
+@pytest.mark.parametrize("role", [SERVER, CLIENT])
+@pytest.mark.parametrize(
+    ("last", "loss"),
+    [
+        (b"GET /b HTTP/2.0\r\n\r\n", "LOST_BAD_REQUEST"),
+        (b"POST /b HTTP/1.1\r\nContent-Length: x\r\n\r\n", "LOST_BAD_LENGTH"),
+        (b"POST /b HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\n", "LOST_BAD_LENGTH"),
+    ],
+)
+def test_a_request_that_ends_the_reading_takes_no_other_along(
+    machine: Machine, role: int, last: bytes, loss: str
+) -> None:
+    """A request before one that cannot be read, in the same packet, is counted with its answer; the other is a loss."""
+    with machine.sock() as sock:
+        tcp = Tcp(sock)
+        ask, tell = (tcp.arrive, tcp.leave) if role == SERVER else (tcp.leave, tcp.arrive)
+        ask(0, b"GET /a HTTP/1.1\r\n\r\n" + last)
+        tell(0, _HEAD)
+        got = [(machine.route(key["route"]), int(key["status"])) for key, _ in machine.series()]
+        assert (got, machine.counted) == ([(b"/a", 200)], 1)
+        assert machine.losses == {loss: 1}
+        assert "CONN_HTTP2" not in machine.stats
+
+
+@pytest.mark.parametrize("broken", ["request", "response", "body"])
+def test_a_message_behind_a_gap_has_its_own_size(machine: Machine, broken: str) -> None:
+    """After a connection was found again, what had been read of the broken message is in no size."""
+    ask = b"POST /b HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc"
+    with machine.sock() as sock:
+        tcp = Tcp(sock)
+        if broken == "request":
+            tcp.arrive(0, b"GET /a HTTP/1.1\r\nX-Long: and so on\r\n")
+        else:
+            tcp.arrive(0, b"GET /a HTTP/1.1\r\n\r\n")
+            head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n"
+            tcp.leave(0, head + (b"\r\n20\r\nsome" if broken == "body" else b""))
+        if broken == "request":
+            tcp.arrive(tcp.received, b"x" * 500, seen=False)
+        else:
+            tcp.attached = False
+            tcp.leave(tcp.sent, b"x" * 500)
+            tcp.attached = True
+            tcp.leave(tcp.sent, b"yy\r\n")
+        tcp.arrive(tcp.received, ask)
+        tcp.leave(tcp.sent, _HEAD)
+        assert machine.losses == {"LOST_GAP": 1}
+        ((_, cell),) = machine.series()
+        assert (cell["req_wire"], cell["req_body"]) == (len(ask), 3)
+        assert (cell["resp_wire"], cell["resp_body"]) == (len(_HEAD), 0)

@@ -108,3 +108,24 @@ def test_one_listener_keeps_connections_apart(machine: Machine) -> None:
     routes = [machine.route(key["route"]) for key, _ in machine.series()]
     assert sorted(routes) == [b"/path%c" % (97 + i) for i in range(20)]
     assert machine.losses == {}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("first", ["arrives", "leaves"])
+def test_a_handshake_that_met_the_listener_is_known_for_one(
+    machine: Machine, way: str, first: str
+) -> None:
+    """A connection whose first data, at the listener, begins TLS is counted as TLS, whatever its child sees first."""
+    hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(range(256)) * 2
+    early(machine, WAYS[way], 1000, hello, now=machine.now)
+    with machine.sock(WAYS[way]) as child:
+        tcp = Tcp(child)
+        tcp.received = len(hello)
+        if first == "leaves":
+            tcp.leave(0, b"\x16\x03\x03\x00\x7a\x02\x00\x00\x76\x03\x03")
+        tcp.arrive(tcp.received, b"\x14\x03\x03\x00\x01\x01")
+        tcp.leave(tcp.sent, b"\x17\x03\x03\x00\x10")
+        assert child.kind == "TLS"
+    assert machine.stats["CONN_TLS"] == 1
+    assert "CONN_OTHER" not in machine.stats
+    assert machine.losses == {}

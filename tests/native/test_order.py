@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -263,3 +264,43 @@ def test_a_response_ends_when_its_last_gap_is_closed(machine: Machine) -> None:
     (flow,) = machine.flows()
     assert (flow["start"], flow["ttfb"], flow["duration"]) == (start, 2_000_000, 2_000_000)
     tcp.sock.close()
+
+
+def test_more_requests_than_can_be_undone_leave_none_behind(machine: Machine) -> None:
+    """Of 300 requests in one packet that TCP discards and that comes again, none is outstanding ever after."""
+    ask = b"GET /all HTTP/1.1\r\n\r\n"
+    with machine.sock() as sock:
+        tcp = Tcp(sock)
+        tcp.arrive(0, ask * 300, fate="dropped")
+        tcp.arrive(0, ask * 300)
+        tcp.leave(0, _AFTER * 300)
+        lost = {"LOST_PIPELINE": 268, "LOST_TENTATIVE": 1}
+        assert (machine.counted, machine.losses) == (32, lost)
+        for i in range(3):
+            tcp.arrive(tcp.received, b"GET /later HTTP/1.1\r\n\r\n")
+            tcp.leave(tcp.sent, b"HTTP/1.1 %d OK\r\nContent-Length: 0\r\n\r\n" % (210 + i))
+        got = [int(key["status"]) for key, _ in machine.series() if key["status"] != 204]
+        assert (sorted(got), machine.counted) == ([210, 211, 212], 35)
+        assert machine.losses == lost
+
+
+@pytest.mark.parametrize("before", [0, 10])
+def test_more_responses_than_can_be_undone_are_not_counted_twice(
+    machine: Machine, before: int
+) -> None:
+    """Of 300 responses in one packet that TCP discards and that comes again, none is read a second time."""
+    with machine.sock() as sock:
+        tcp = Tcp(sock)
+        tcp.leave(0, b"GET /all HTTP/1.1\r\n\r\n" * 300)
+        stream = _AFTER * 300
+        tcp.arrive(0, stream[:before])
+        tcp.arrive(before, stream[before:], fate="dropped")
+        tcp.arrive(before, stream[before:])
+        lost = {"LOST_PIPELINE": 268, "LOST_TENTATIVE": 1}
+        assert (machine.counted, machine.losses) == (32, lost)
+        for i in range(3):
+            tcp.leave(tcp.sent, b"GET /later HTTP/1.1\r\n\r\n")
+            tcp.arrive(tcp.received, b"HTTP/1.1 %d OK\r\nContent-Length: 0\r\n\r\n" % (210 + i))
+        got = [int(key["status"]) for key, _ in machine.series() if key["status"] != 204]
+        assert (sorted(got), machine.counted) == ([210, 211, 212], 35)
+        assert machine.losses == lost
