@@ -41,6 +41,7 @@ AX_GLOBAL u32 ax_write_403(u32 lvl, u32 policy, u32 named)
 		__builtin_memcpy(out + at, name, sizeof(name) - 1);
 		at += sizeof(name) - 1;
 		len = p->len;
+		AX_OPAQUE(len);
 #pragma clang loop unroll(disable)
 		for (u32 i = 0; i < AX_POL_NAME; i++) {
 			if (i >= len)

@@ -13,7 +13,7 @@
 
 struct ax_link {
 	s32 netns;		/* of the sockets that this interface's packets go to; -1: its own */
-	u32 in;			/* answers are sent as if they had arrived here (loopback, a pod's end) */
+	u32 in;			/* answers are sent as if they had arrived here (the host's end of a pod's cable) */
 };
 
 /* Where a connection's judgement stands. */
@@ -314,60 +314,66 @@ static __always_inline void ax_gate_begin(struct ax_gate_state *s, struct ax_gw 
 	}
 }
 
-/* What TCP has not taken may come again only as it was. AX_DO_PASS: it did. */
-static __always_inline int ax_gate_again(struct __sk_buff *skb, struct ax_gw *w, const struct ax_gate *g)
+/* Zeros behind a head in the window, so that whole blocks may be compared. */
+static __always_inline void ax_pad_head(struct ax_gw *w, u32 len)
 {
-	u32 len = g->s.memo_len, off = g->s.memo_seq - w->seq;
-	u64 differs = 0;
+	u8 *behind = w->win + AX_INDEX(len, 2 * AX_WINDOW);
 
-	if (!len || len > AX_WINDOW || (s32)(w->rcv_nxt - g->s.memo_seq) < 0 || g->s.memo_seq + len != g->s.heads ||
-	    (s32)off < 0 || off + len > w->end)
-		return AX_DO_RESET;
+	for (u32 i = 0; i < AX_BLOCK; i += 8)
+		*(u64 *)(behind + i) = 0;
+}
+
+static __always_inline int ax_load_head(struct __sk_buff *skb, struct ax_gw *w, u32 off, u32 len)
+{
 	AX_OPAQUE(len);
 	len = AX_SIZE(len, AX_WINDOW);
 	AX_OPAQUE(len);
 	if (bpf_skb_load_bytes(skb, w->base + off, w->win, len))
-		return AX_DO_DROP;
-#pragma clang loop unroll(disable)
-	for (u32 i = 0; i < AX_WINDOW / 8; i++) {
-		u64 x;
+		return -1;
+	ax_pad_head(w, len);
+	return 0;
+}
 
-		if (i * 8 >= len)
+/* Is the head in the window the one in the memo? By blocks: the verifier goes on with each length that a loop may end at. */
+static __always_inline int ax_is_memo(const struct ax_gw *w, const struct ax_gate *g)
+{
+	u32 len = g->s.memo_len;
+	u64 differs = 0;
+
+	AX_OPAQUE(len);
+#pragma clang loop unroll(disable)
+	for (u32 i = 0; i < AX_WINDOW; i += AX_BLOCK) {
+		if (i >= len)
 			break;
-		x = *(u64 *)(w->win + i * 8) ^ *(u64 *)(g->memo + i * 8);
-		if (len - i * 8 < 8)
-			x &= (1ULL << ((len - i * 8) & 7) * 8) - 1;
-		differs |= x;
+#pragma clang loop unroll(full)
+		for (u32 k = 0; k < AX_BLOCK; k += 8)
+			differs |= *(u64 *)(w->win + i + k) ^ *(u64 *)(g->memo + i + k);
 	}
-	return differs ? AX_DO_RESET : AX_DO_PASS;
+	return !differs;
+}
+
+/* What TCP has not taken may come again only as it was. AX_DO_PASS: it did. */
+static __always_inline int ax_gate_again(struct __sk_buff *skb, struct ax_gw *w, const struct ax_gate *g)
+{
+	u32 len = g->s.memo_len, off = g->s.memo_seq - w->seq;
+
+	if (!len || len > AX_WINDOW || (s32)(w->rcv_nxt - g->s.memo_seq) < 0 || g->s.memo_seq + len != g->s.heads ||
+	    (s32)off < 0 || off + len > w->end)
+		return AX_DO_RESET;
+	if (ax_load_head(skb, w, off, len))
+		return AX_DO_DROP;
+	return ax_is_memo(w, g) ? AX_DO_PASS : AX_DO_RESET;
 }
 
 /* The last head again, alone in its packet: what was judged then holds. */
 static __always_inline int ax_gate_repeats(struct __sk_buff *skb, struct ax_gw *w, const struct ax_gate *g)
 {
 	u32 len = w->end;
-	u64 differs = 0;
 
 	if (g->s.r.phase != AX_G_START || len != g->s.memo_len || len > AX_WINDOW || !len || w->seq != g->s.next ||
 	    g->s.serial != w->set.serial || g->s.memo_verdict == AX_VERDICT_NONE)
 		return 0;
-	AX_OPAQUE(len);
-	len = AX_SIZE(len, AX_WINDOW);
-	AX_OPAQUE(len);
-	if (bpf_skb_load_bytes(skb, w->base, w->win, len))
-		return 0;
-#pragma clang loop unroll(disable)
-	for (u32 i = 0; i < AX_WINDOW / 8; i++) {
-		u64 x;
-
-		if (i * 8 >= len)
-			break;
-		x = *(u64 *)(w->win + i * 8) ^ *(u64 *)(g->memo + i * 8);
-		if (len - i * 8 < 8)
-			x &= (1ULL << ((len - i * 8) & 7) * 8) - 1;
-		differs |= x;
-	}
-	return !differs;
+	return !ax_load_head(skb, w, 0, len) && ax_is_memo(w, g);
 }
 
 /* Is the phase within a head? Then its texts are kept for the next packet. */
@@ -541,18 +547,22 @@ static __always_inline int ax_gate_judge(struct __sk_buff *skb, u32 lvl, struct 
 	if (w->heads == 1 && !past && s->r.phase == AX_G_START && w->refills == 1 && w->head_end <= AX_WINDOW) {
 		u32 len = w->head_end;
 
-#pragma clang loop unroll(disable)
-		for (u32 i = 0; i < AX_WINDOW / 8; i++) {
-			if (i * 8 >= len)
-				break;
-			*(u64 *)(g->memo + i * 8) = *(u64 *)(w->win + i * 8);
-		}
 		s->memo_len = len;
+		ax_pad_head(w, len);
+		AX_OPAQUE(len);
+#pragma clang loop unroll(disable)
+		for (u32 i = 0; i < AX_WINDOW; i += AX_BLOCK) {
+			if (i >= len)
+				break;
+#pragma clang loop unroll(full)
+			for (u32 k = 0; k < AX_BLOCK; k += 8)
+				*(u64 *)(g->memo + i + k) = *(u64 *)(w->win + i + k);
+		}
 		s->memo_seq = w->seq;
 		s->memo_policy = w->policy;
 		s->memo_rule = w->rule;
 		/* a body, or an upgrade, does not follow from the bytes alone */
-		s->memo_verdict = w->r.phase == AX_G_START && len == w->end ? w->verdict : AX_VERDICT_NONE;
+		s->memo_verdict = w->r.phase == AX_G_START && w->head_end == w->end ? w->verdict : AX_VERDICT_NONE;
 	}
 	s->n += w->heads;
 	/* of a body what is still to come is decided as well */
@@ -677,6 +687,7 @@ AX_GLOBAL int ax_plain_syn(struct __sk_buff *skb, u32 lvl)
 		if (!i && w->out[AX_INDEX(at, 64) + 2] >> 4 == 1)
 			return AX_TC_SHOT;	/* MP_JOIN */
 		size = w->out[AX_INDEX(at + 1, 64)];
+		AX_OPAQUE(size);
 		off = th + at;
 #pragma clang loop unroll(disable)
 		for (u32 k = 0; k < 40; k++) {

@@ -8,6 +8,7 @@
 
 #include "maps.h"
 
+#define AX_BLOCK 64		/* bytes of a head that are compared at once */
 #define AX_J_DIMS 40		/* length, caller, method, host, port, and AX_POL_DEPTH segments */
 
 /* A segment of the path that is judged. */
@@ -128,13 +129,13 @@ struct ax_gw {
 	struct bpf_sock_tuple tuple;
 	struct ax_pair pair;
 	struct ax_tomb tomb;
-	u32 dim[AX_J_DIMS][2];
+	u32 dim[64][2];		/* AX_J_DIMS of them are used */
 	u32 dims;
 	u32 text_len;
 	u8 text[AX_POL_TEXT + 8];
 	struct ax_texts t;
 	u8 out[1024];
-	u8 win[2 * AX_WINDOW];
+	u8 win[2 * AX_WINDOW + AX_BLOCK];
 };
 
 AX_MAP(ax_pol_ctl, BPF_MAP_TYPE_ARRAY, u32, struct ax_pol_ctl, 1, BPF_F_MMAPABLE);
@@ -210,12 +211,13 @@ static __always_inline u64 ax_word_of(u32 bits, u32 n)
 	if (!(sum & bit))
 		return 0;
 	before = ax_ones(sum & (bit - 1));
-#pragma clang loop unroll(disable)
-	for (u32 g = 0; g < AX_POL_GROUPS; g++) {
-		if (g >= group)
-			break;
-		before += ax_ones(ax_cell_at(bits + g));
-	}
+	/* no loop: the compiler would end it at `group`, of which the verifier of 5.10 does not know that it is below 4 */
+	if (group > 0)
+		before += ax_ones(ax_cell_at(bits));
+	if (group > 1)
+		before += ax_ones(ax_cell_at(bits + 1));
+	if (group > 2)
+		before += ax_ones(ax_cell_at(bits + 2));
 	return ax_cell_at(bits + AX_POL_GROUPS + before);
 }
 
@@ -244,27 +246,26 @@ AX_GLOBAL u64 ax_common_words(u32 lvl, u32 group)
 	return all;
 }
 
-/* ... and in word `n`. */
-AX_GLOBAL u64 ax_common_rules(u32 lvl, u32 n)
+/* Word `n` of what is selected in dimension `i`. */
+AX_GLOBAL u64 ax_dim_word(u32 lvl, u32 i, u32 n)
 {
 	struct ax_gw *w = ax_gate_area(lvl);
-	u64 all = ~0ULL;
-	u32 dims;
 
-	if (!w)
+	if (!w || i >= AX_J_DIMS)
 		return 0;
-	dims = w->dims;
+	return ax_word_of(w->dim[AX_INDEX(i, 64)][0], n) | ax_word_of(w->dim[AX_INDEX(i, 64)][1], n);
+}
+
+/* The intersection of the request's bitmaps in word `n`. */
+static __always_inline u64 ax_common_rules(u32 lvl, u32 dims, u32 n)
+{
+	u64 all = ~0ULL;
+
 #pragma clang loop unroll(disable)
 	for (u32 i = 0; i < AX_J_DIMS; i++) {
-		u64 some = 0;
-
 		if (i >= dims || !all)
 			break;
-		if (w->dim[i][0])
-			some = ax_word_of(w->dim[i][0], n);
-		if (w->dim[i][1])
-			some |= ax_word_of(w->dim[i][1], n);
-		all &= some;
+		all &= ax_dim_word(lvl, i, n);
 	}
 	return all;
 }
@@ -274,14 +275,17 @@ AX_GLOBAL u64 ax_common_rules(u32 lvl, u32 n)
 /* The first rule at or above `from` that every bitmap has, and AX_J_FOUND; or from where to look on. */
 AX_GLOBAL u32 ax_find_rule(u32 lvl, u32 from)
 {
+	struct ax_gw *w = ax_gate_area(lvl);
 	u32 group = from >> 12, word = from >> 6 & 63, at;
 	u64 words, rules;
 
+	if (!w)
+		return AX_POL_RULES;
 	words = ax_common_words(lvl, group) & (~0ULL << word);
 	if (!words)
 		return (group + 1) << 12;
 	at = ax_lowest(words);
-	rules = ax_common_rules(lvl, group << 6 | at);
+	rules = ax_common_rules(lvl, w->dims, group << 6 | at);
 	if (at == word)
 		rules &= ~0ULL << (from & 63);
 	at = (group << 6 | at) << 6;
@@ -367,6 +371,7 @@ AX_GLOBAL int ax_text_of_path(u32 lvl, u32 from, u32 len)
 		return -1;
 	from = AX_INDEX(from, AX_POL_PATH);
 	w->text_len = len;
+	AX_OPAQUE(len);
 #pragma clang loop unroll(disable)
 	for (u32 k = 0; k < AX_POL_TEXT / 8; k++) {
 		if (k * 8 >= len)
@@ -413,6 +418,7 @@ AX_GLOBAL int ax_host_bits(u32 lvl, u64 secret)
 		return 0;
 	len = w->r.host_len;
 	w->text_len = len;
+	AX_OPAQUE(len);	/* or the compiler ends the loops by it alone, and 5.10 forgets its bound on the stack */
 #pragma clang loop unroll(disable)
 	for (u32 i = 0; i < AX_POL_TEXT; i++) {
 		u8 c;
@@ -424,7 +430,8 @@ AX_GLOBAL int ax_host_bits(u32 lvl, u64 secret)
 		h = ax_hash_byte(h, c);
 	}
 	ax_barrier();
-	len = w->r.host_len;	/* read anew: the verifier would go on with each length that the loop can end at */
+	len = w->r.host_len;
+	AX_OPAQUE(len);	/* read anew: the verifier would go on with each length that the loop can end at */
 	w->dim[3][1] = 0;
 	w->dim[3][0] = len ? ax_pol_lookup(lvl, AX_POL_KIND_HOST, 0, h) : 0;
 	if (w->dim[3][0])
@@ -453,59 +460,32 @@ AX_GLOBAL int ax_host_bits(u32 lvl, u64 secret)
 	return 0;
 }
 
-/* Is the glob at a cell met by the request's path? 1, 0, or -1 at the list's end. */
-AX_GLOBAL int ax_glob(u32 lvl, u32 cell)
+/* Do `len` bytes of the path from `from` on equal the text at a cell? */
+AX_GLOBAL int ax_path_is(u32 lvl, u32 from, u32 len, u32 cell)
 {
 	struct ax_gw *w = ax_gate_area(lvl);
-	u32 depth, prefix, suffix, from, len;
-	u64 head, x;
+	u64 x, differs = 0;
 
-	if (!w)
+	if (!w || from >= AX_POL_PATH || len > AX_POL_TEXT)
 		return 0;
-	head = ax_cell_at(cell);
-	if (!head)
-		return -1;
-	depth = head & 0xff;
-	prefix = head >> 16 & 0xffff;
-	suffix = head >> 32 & 0xffff;
-	if (depth >= AX_POL_DEPTH || depth >= w->r.depth)
-		return 0;
-	from = w->t.seg[depth].from;
-	len = w->t.seg[depth].len;
-	if (len < prefix + suffix || prefix > AX_POL_TEXT || suffix > AX_POL_TEXT || !len)
-		return 0;
+	AX_OPAQUE(len);
 #pragma clang loop unroll(disable)
 	for (u32 k = 0; k < AX_POL_TEXT / 8; k++) {
-		if (k * 8 >= prefix)
-			break;
-		x = *(u64 *)(w->t.path + AX_INDEX(from, AX_POL_PATH) + k * 8) ^ ax_cell_at(cell + 1 + k);
-		if (prefix - k * 8 < 8)
-			x &= (1ULL << ((prefix - k * 8) & 7) * 8) - 1;
-		if (x)
-			return 0;
-	}
-	cell += 1 + (prefix + 7) / 8;
-	from += len - suffix;
-#pragma clang loop unroll(disable)
-	for (u32 k = 0; k < AX_POL_TEXT / 8; k++) {
-		if (k * 8 >= suffix)
+		if (k * 8 >= len)
 			break;
 		x = *(u64 *)(w->t.path + AX_INDEX(from, AX_POL_PATH) + k * 8) ^ ax_cell_at(cell + k);
-		if (suffix - k * 8 < 8)
-			x &= (1ULL << ((suffix - k * 8) & 7) * 8) - 1;
-		if (x)
-			return 0;
+		if (len - k * 8 < 8)
+			x &= (1ULL << ((len - k * 8) & 7) * 8) - 1;
+		differs |= x;
 	}
-	return 1;
+	return !differs;
 }
 
 /* Are all globs of rule `n` met? */
 AX_GLOBAL int ax_globs(u32 lvl, u32 n)
 {
 	struct ax_gw *w = ax_gate_area(lvl);
-	u64 head;
 	u32 cell;
-	int r;
 
 	if (!w)
 		return 0;
@@ -514,11 +494,22 @@ AX_GLOBAL int ax_globs(u32 lvl, u32 n)
 		return 1;
 #pragma clang loop unroll(disable)
 	for (u32 i = 0; i < AX_POL_DEPTH; i++) {
-		r = ax_glob(lvl, cell);
-		if (r <= 0)
-			return r < 0;
-		head = ax_cell_at(cell);
-		cell += 1 + ((u32)(head >> 16 & 0xffff) + 7) / 8 + ((u32)(head >> 32 & 0xffff) + 7) / 8;
+		u64 head = ax_cell_at(cell);
+		u32 depth = head & 0xff, prefix = head >> 16 & 0xffff, suffix = head >> 32 & 0xffff, from, len;
+
+		if (!head)
+			break;
+		if (depth >= AX_POL_DEPTH || depth >= w->r.depth)
+			return 0;
+		from = w->t.seg[AX_INDEX(depth, AX_POL_DEPTH)].from;
+		len = w->t.seg[AX_INDEX(depth, AX_POL_DEPTH)].len;
+		if (!len || len < prefix + suffix || !ax_path_is(lvl, from, prefix, cell + 1))
+			return 0;
+		cell += 1 + (prefix + 7) / 8;
+		if (!ax_path_is(lvl, from + len - suffix, suffix, cell))
+			return 0;
+		cell += (suffix + 7) / 8;
+		AX_OPAQUE(cell);
 	}
 	return 1;
 }

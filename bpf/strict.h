@@ -227,7 +227,6 @@ AX_GLOBAL int ax_g_path(u32 lvl, u64 secret)
 		n++;
 		h = ax_hash_byte(h, c);
 		if (class == AX_PC_PCT) {
-			w->r.pct = 0;
 			w->r.phase = AX_G_PCT1;
 			break;
 		}
@@ -274,7 +273,15 @@ static __always_inline int ax_g_digit(struct ax_gw *w)
 	value = w->r.idx << 4 | v;
 	if (value < 0x20 || value == 0x7f || value == '/' || value == '\\' || value == '.')
 		return ax_g_deny(w, AX_DENY_PATH);
-	w->r.pct = value == '%';
+	/* "%25" and two hexadecimal digits, each as it is or encoded: encoded twice */
+	if (value == '%')
+		w->r.pct = 1;
+	else if (w->r.pct && ((u8)(value - '0') <= 9 || (u8)((value | 0x20) - 'a') <= 5))
+		w->r.pct++;
+	else
+		w->r.pct = 0;
+	if (w->r.pct == 3)
+		return ax_g_deny(w, AX_DENY_PATH);
 	w->r.phase = AX_G_PATH;
 	return 0;
 }
@@ -499,6 +506,7 @@ AX_GLOBAL int ax_g_length(u32 lvl, u32 n)
 		return -1;
 	if (!n || n > 18)
 		return ax_g_deny(w, AX_DENY_LENGTH);
+	AX_OPAQUE(n);
 #pragma clang loop unroll(disable)
 	for (u32 i = 0; i < 18; i++) {
 		u8 c;
@@ -545,6 +553,7 @@ AX_GLOBAL int ax_g_host(u32 lvl, u32 n)
 		return -1;
 	if (n > AX_POL_TEXT - 1)
 		return ax_g_deny(w, AX_DENY_HOST);
+	AX_OPAQUE(n);
 	w->r.idx = AX_H_NAME;	/* in memory: the verifier need not follow its values */
 	w->r.host_len = 0;
 #pragma clang loop unroll(disable)

@@ -429,6 +429,11 @@ uint64_t bpf_ktime_get_ns(void)
 	return nx_clock;
 }
 
+uint64_t bpf_get_current_cgroup_id(void)
+{
+	return 7;
+}
+
 uint64_t bpf_get_current_pid_tgid(void)
 {
 	return (uint64_t)nx_pid << 32 | nx_tid;

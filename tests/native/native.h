@@ -89,6 +89,7 @@ int bpf_skb_load_bytes(const void *skb, uint32_t offset, void *to, uint32_t len)
 uint64_t bpf_get_socket_cookie(void *skb);
 uint64_t bpf_sk_cgroup_id(struct bpf_sock *sk);
 uint64_t bpf_ktime_get_ns(void);
+uint64_t bpf_get_current_cgroup_id(void);
 uint64_t bpf_get_current_pid_tgid(void);
 long bpf_get_current_comm(void *to, uint32_t size);
 uint32_t bpf_get_smp_processor_id(void);

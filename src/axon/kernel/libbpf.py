@@ -96,6 +96,30 @@ class MapCreateOpts(Structure):
     ]
 
 
+class TcHook(Structure):
+    """struct bpf_tc_hook: one direction of an interface."""
+
+    _fields_: ClassVar = [
+        ("sz", c_size_t),
+        ("ifindex", c_int),
+        ("attach_point", c_int),
+        ("parent", c_uint32),
+    ]
+
+
+class TcOpts(Structure):
+    """struct bpf_tc_opts: a filter."""
+
+    _fields_: ClassVar = [
+        ("sz", c_size_t),
+        ("prog_fd", c_int),
+        ("flags", c_uint32),
+        ("prog_id", c_uint32),
+        ("handle", c_uint32),
+        ("priority", c_uint32),
+    ]
+
+
 class TestRunOpts(Structure):
     """struct bpf_test_run_opts, as far as it is used."""
 
@@ -166,6 +190,10 @@ _PROTOTYPES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "bpf_map_lookup_batch": (c_int, (c_int, _P, _P, _P, _P, POINTER(c_uint32), _P)),
     "bpf_map_update_batch": (c_int, (c_int, _P, _P, POINTER(c_uint32), _P)),
     "bpf_map_delete_batch": (c_int, (c_int, _P, POINTER(c_uint32), _P)),
+    "bpf_tc_hook_create": (c_int, (POINTER(TcHook),)),
+    "bpf_tc_attach": (c_int, (POINTER(TcHook), POINTER(TcOpts))),
+    "bpf_tc_detach": (c_int, (POINTER(TcHook), POINTER(TcOpts))),
+    "bpf_tc_query": (c_int, (POINTER(TcHook), POINTER(TcOpts))),
     "bpf_btf_load": (c_int, (c_char_p, c_size_t, _P)),
     "bpf_btf_get_fd_by_id": (c_int, (c_uint32,)),
     "bpf_obj_get": (c_int, (c_char_p,)),

@@ -8,6 +8,7 @@ from pathlib import Path
 from axon.kernel import bpf, features, links, pins, setup, system, types, upgrade
 from axon.kernel.active import OVER, PROGRAM, ActiveReader
 from axon.kernel.carry import carry
+from axon.kernel.gate import GATE, Gate
 from axon.kernel.lock import Lock, lock_pins
 from axon.kernel.maps import Map
 from axon.kernel.object import BpfObject, packaged
@@ -89,9 +90,12 @@ def _attach(
         hooks = {
             name: (programs[name], p.attach_type)
             for name, p in obj.programs.items()
-            if p.attach_type != bpf.ATTACH_TRACE_ITER
+            if p.attach_type != bpf.ATTACH_TRACE_ITER and p.name != GATE
         }
-        pinned.pin_coming({name: program for name, (program, _) in hooks.items()})
+        coming = {name: program for name, (program, _) in hooks.items()}
+        if GATE in programs:
+            coming[GATE] = programs[GATE]
+        pinned.pin_coming(coming)
         undo.callback(pins.remove, pinned.coming)
         attached = links.switch(hooks, cgroup, pinned, undo)
         undo.pop_all()
@@ -107,6 +111,7 @@ def _attach(
         links=attached,
         active=active,
         footprint=footprint,
+        gate=Gate(maps, programs[GATE]),
         pins=pinned,
         lock=lock,
     )
@@ -116,6 +121,8 @@ def _fill(obj: BpfObject, plan: upgrade.Plan, before: dict[str, Map], maps: dict
     """Give new maps what has to be in them before a program runs."""
     if "ax_ctl" in plan.made:
         setup.secret(maps, upgrade.known_secret(before))
+    if "ax_pol_ctl" in plan.made:
+        setup.gate_secret(maps)
     if plan.fresh_counts:
         setup.counts(obj.abi, maps, upgrade.generation(before))
     upgrade.copy_routes(before, maps)

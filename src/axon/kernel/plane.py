@@ -12,6 +12,7 @@ import numpy as np
 from axon.kernel import bpf
 from axon.kernel.abi import Abi
 from axon.kernel.active import Active, ActiveReader
+from axon.kernel.gate import Gate
 from axon.kernel.lock import Lock
 from axon.kernel.maps import Array, Map
 from axon.kernel.pins import Pins
@@ -62,6 +63,7 @@ class Kernel:
         programs: dict[str, bpf.Fd],
         links: dict[str, bpf.Fd],
         active: ActiveReader | None,
+        gate: Gate,
         footprint: Footprint,
         pins: Pins,
         lock: Lock,
@@ -77,6 +79,7 @@ class Kernel:
         self._programs = programs
         self._links = links
         self._active = active
+        self.gate = gate
         self._pins = pins
         self._lock = lock
         self.ctl = maps["ax_ctl"].mapped(0, 1)

@@ -34,3 +34,10 @@ def secret(maps: Mapping[str, Map], known: int | None) -> None:
     """Set what keys every hash: drawn now, or known from the maps that are replaced."""
     drawn = int.from_bytes(os.urandom(8), "little")
     maps["ax_ctl"].mapped(0, 1)["secret"][0] = drawn if known is None else known
+
+
+def gate_secret(maps: Mapping[str, Map]) -> None:
+    """Draw what keys the tables of policies."""
+    control = maps["ax_pol_ctl"].mapped(0, 1)
+    control["secret"][0] = int.from_bytes(os.urandom(8), "little")
+    control["header"][0] = 1

@@ -1,0 +1,112 @@
+"""What the gate in front of sockets judges by, and what it has counted: its maps.
+
+There are two halves of everything; one is in use, the other may be written. See bpf/axon_policy.h.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from axon.kernel import bpf, tc
+from axon.kernel.maps import Array, Map
+
+GATE = "ax_gate"
+_KEYED = ("ax_pol_target", "ax_pol_caller", "ax_pol_addr")
+
+
+class Gate:
+    """The maps of the policies' side, and the program that judges."""
+
+    def __init__(self, maps: Mapping[str, Map], program: bpf.Fd) -> None:
+        self._maps = maps
+        self._program = program
+        self._control = maps["ax_pol_ctl"].mapped(0, 1)
+        self._arena = maps["ax_pol_arena"].mapped(0, maps["ax_pol_arena"].entries)
+        directory = maps["ax_pol_dir"]
+        self.sets = directory.entries // 2
+        self._directory = directory.mapped(0, directory.entries)
+
+    @property
+    def secret(self) -> int:
+        """What keys the hashes of the sets' tables."""
+        return int(self._control["secret"][0])
+
+    @property
+    def generation(self) -> int:
+        """Which generation is in use; 0 if there was none."""
+        return int(self._control["gen"][0])
+
+    @property
+    def mode(self) -> int:
+        """What is done with what is denied, enum ax_pol_mode."""
+        return int(self._control["mode"][0])
+
+    @mode.setter
+    def mode(self, mode: int) -> None:
+        self._control["mode"][0] = mode
+
+    @property
+    def cells(self) -> int:
+        """How many cells the arena has."""
+        return len(self._arena)
+
+    def directory(self, half: int) -> Array:
+        """Return a half of the directory, shape (sets,) of ax_pol_set; writable."""
+        return self._directory[half * self.sets : (half + 1) * self.sets]
+
+    def write_cells(self, first: int, cells: Array) -> None:
+        """Write part of the arena that no generation in use has."""
+        self._arena[first : first + len(cells)] = cells
+
+    def name(self, policy: int, row: Any) -> None:
+        """Name a policy, struct ax_pol_name."""
+        self._maps["ax_pol_names"].update(policy, row)
+
+    def write_keys(self, half: int, tables: Sequence[tuple[Array, Array]]) -> None:
+        """Fill a half that is not in use: keys and values of targets, callers and addresses.
+
+        Raise OSError (E2BIG) when a table is full.
+        """
+        for name, (keys, values) in zip(_KEYED, tables, strict=True):
+            table = self._maps[name]
+            old = table.keys() if name != "ax_pol_addr" else self._prefixes()
+            table.delete_many(old[old["half"] == half])
+            table.update_many(keys.view(table.key) if len(keys) else keys, values)
+
+    def switch(self, generation: int) -> None:
+        """Let a generation be the one in use."""
+        self._control["gen"][0] = generation
+
+    def let_through(self, ifindex: int, *, netns: int = -1, inward: bool) -> None:
+        """Say where an interface's packets go: the namespace of their sockets, -1 its own; and
+        whether answers to them are sent as if they had arrived there.
+        """
+        row = np.zeros((), self._maps["ax_links"].value)
+        row["netns"], row["in"] = netns, inward
+        self._maps["ax_links"].update(ifindex, row)
+
+    def attach(self, point: tc.Point, *, netns: int = -1, inward: bool) -> None:
+        """Judge what passes there; raise OSError."""
+        self.let_through(point.ifindex, netns=netns, inward=inward)
+        tc.attach(point, self._program)
+
+    def verdicts(self) -> Array:
+        """Return how many verdicts of each kind there were, u64 (policies, AX_VERDICT_MAX)."""
+        _, rows = self._maps["ax_pol_counts"].items()
+        total: Array = rows["verdict"].sum(axis=1, dtype=np.uint64)
+        return total
+
+    def denials(self) -> Array:
+        """Return how many denials there were by enum ax_deny, u64 (AX_DENIES,)."""
+        values = self._maps["ax_pol_denies"].lookup(0)
+        if values is None:
+            raise AssertionError("an array has no missing entries")
+        total: Array = values.sum(axis=0, dtype=np.uint64)
+        return total
+
+    def _prefixes(self) -> Array:
+        """Return all keys of the trie, one by one: it has no batch calls before 5.17."""
+        return self._maps["ax_pol_addr"].keys()

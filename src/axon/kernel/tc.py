@@ -1,0 +1,63 @@
+"""The filter in front of sockets: a program on one direction of an interface (tc, clsact qdisc).
+
+It stays attached when its process ends, until somebody detaches it or the interface goes.
+"""
+
+from __future__ import annotations
+
+import errno
+from dataclasses import dataclass
+
+from axon.kernel import bpf
+from axon.kernel.libbpf import TcHook, TcOpts, check, lib, sized
+
+HANDLE, PRIORITY = 0xA0, 1
+"""Ours among the interface's filters: before those of others, which begin at 49152 unasked."""
+
+_INGRESS, _EGRESS = 1, 2  # enum bpf_tc_attach_point
+_REPLACE = 1  # BPF_TC_F_REPLACE
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A direction of an interface: packets that come out of it, or that are sent into it."""
+
+    ifindex: int
+    egress: bool = False
+
+    def hook(self) -> TcHook:
+        """Return it as libbpf takes it."""
+        hook = TcHook(ifindex=self.ifindex, attach_point=_EGRESS if self.egress else _INGRESS)
+        sized(hook)
+        return hook
+
+
+def attach(point: Point, program: bpf.Fd) -> None:
+    """Attach a program, in the place of ours that is there; raise OSError."""
+    hook = point.hook()
+    made: int = lib().bpf_tc_hook_create(hook)
+    if made != -errno.EEXIST:
+        check(made)
+    opts = TcOpts(prog_fd=program.fileno(), flags=_REPLACE, handle=HANDLE, priority=PRIORITY)
+    sized(opts)
+    check(lib().bpf_tc_attach(hook, opts))
+
+
+def detach(point: Point) -> bool:
+    """Detach ours; return whether it was there. The qdisc stays: others may use it by now."""
+    opts = TcOpts(handle=HANDLE, priority=PRIORITY)
+    sized(opts)
+    gone: int = lib().bpf_tc_detach(point.hook(), opts)
+    if gone in {-errno.ENOENT, -errno.EINVAL, -errno.ENODEV}:
+        return False
+    check(gone)
+    return True
+
+
+def attached(point: Point) -> int:
+    """Return the id of the program that is attached as ours; 0 for none."""
+    opts = TcOpts(handle=HANDLE, priority=PRIORITY)
+    sized(opts)
+    if lib().bpf_tc_query(point.hook(), opts) < 0:
+        return 0
+    return int(opts.prog_id)
