@@ -9,9 +9,6 @@
 #include "judge.h"
 #include "strict.h"
 
-#define AX_TCP_PSH 0x08
-#define AX_TCP_ACK 0x10
-#define AX_TCP_URG 0x20
 #define AX_OUT_TEXT 128		/* where the text of an answer begins in w->out */
 
 #define AX_TOMB_TAKES (1ULL << 30)	/* bytes of an upload that are thrown away before it is reset */

@@ -5,6 +5,8 @@
  *   bytes.h  route.h  conn.h  head.h  framing.h  order.h     bytes -> messages -> requests
  *   series.h  flow.h                requests -> counts and records
  *   close.h  owner.h                the ends of a connection; whose it is
+ *   strict.h  judge.h  answer.h     policies: a request read strictly, judged, and answered
+ *   gate.h  guard.h                 ... in front of the socket, and the socket's hook as the backstop
  *   active.h                        what is open and in flight, when somebody asks
  */
 #include "packet.h"

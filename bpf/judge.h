@@ -6,7 +6,7 @@
 #ifndef AX_JUDGE_H
 #define AX_JUDGE_H
 
-#include "maps.h"
+#include "bytes.h"
 
 #define AX_BLOCK 64		/* bytes of a head that are compared at once */
 #define AX_J_DIMS 40		/* length, caller, method, host, port, and AX_POL_DEPTH segments */

@@ -3,10 +3,8 @@
 #ifndef AX_PACKET_H
 #define AX_PACKET_H
 
+#include "guard.h"
 #include "order.h"
-#ifndef AX_NATIVE
-#include "gate.h"
-#endif
 
 /* Takes a work area of this CPU that no run below us holds. An interrupt between the look and the claim gives
  * its area back before we go on; a task that preempts us there may not, which the owner tells (AX_LOST_NESTED). */
@@ -738,22 +736,6 @@ static __always_inline int ax_short(struct __sk_buff *skb, u32 lvl, struct ax_wo
 	if (dir ^ c->role)
 		return len >= h->memo_len ? ax_answered(skb, lvl, w, c, ctl, seq, len) : 0;
 	return len == h->memo_len ? ax_again(skb, w, c, ctl, seq, len) : 0;
-}
-
-/* Is anything judged on this host, and does the socket's hook have to do with it? 1: let the packet by. */
-static __always_inline int ax_guard(struct __sk_buff *skb, u32 seq_end, u32 ask)
-{
-#ifndef AX_NATIVE
-	struct ax_pol_ctl *ctl = ax_pol_control();
-
-	if (AX_UNLIKELY(ctl && ctl->gen && ctl->mode)) {
-		u32 by = ax_guarded(skb, 1, seq_end, ask);
-
-		AX_OPAQUE(by);	/* the compiler knows that it is 0 or 1, the verifier does not */
-		return by & 1;
-	}
-#endif
-	return 1;
 }
 
 /* 1: let the packet by. */

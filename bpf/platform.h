@@ -65,6 +65,9 @@ typedef long long s64;
 #define AX_TCP_FIN 0x01
 #define AX_TCP_SYN 0x02
 #define AX_TCP_RST 0x04
+#define AX_TCP_PSH 0x08
+#define AX_TCP_ACK 0x10
+#define AX_TCP_URG 0x20
 #define AX_IPPROTO_TCP 6
 #define AX_AF_INET 2
 #define AX_AF_INET6 10

@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: (MIT OR GPL-2.0-only) */
+/*
+ * guard.h - the socket's own hook as the backstop: whose a server's socket is, for the gate in front of it to know; and
+ * what the gate has not judged is not let by (another filter ahead of it, a redirect past it, a fragment).
+ */
+#ifndef AX_GUARD_H
+#define AX_GUARD_H
+
+#include "conn.h"
+
+/* What the socket's own hook is asked. */
+enum ax_guard_ask {
+	AX_ASK_JUDGED,		/* has a packet that ends at this sequence number been judged? */
+	AX_ASK_WHOSE,		/* nothing, but whose the socket is has to be known from now on */
+	AX_ASK_UNREAD,		/* may a packet pass that cannot be read (extension headers, fragments)? */
+};
+
+#ifdef AX_NATIVE
+
+/* The native tests observe only. */
+#define ax_guard(skb, seq_end, ask) ((void)(skb), (void)(seq_end), (void)(ask), 1)
+
+#else
+
+#include "gate.h"
+
+/* Has this packet for a listener been judged in front of it? */
+static __always_inline int ax_judged_early(struct __sk_buff *skb, u32 seq_end)
+{
+	u8 head[40] __attribute__((aligned(8)));
+	struct ax_pair k = {};
+	struct ax_early *e;
+	u32 off = 40;
+
+	if (bpf_skb_load_bytes(skb, 0, head, sizeof(head)))
+		return 0;
+	if (head[0] >> 4 == 6) {
+		__builtin_memcpy(k.src, head + 8, 16);
+		__builtin_memcpy(k.dst, head + 24, 16);
+	} else {
+		__builtin_memcpy(k.src, head + 12, 4);
+		__builtin_memcpy(k.dst, head + 16, 4);
+		off = (head[0] & 15) * 4;
+	}
+	if (bpf_skb_load_bytes(skb, off, &off, 4))
+		return 0;
+	k.ports = off << 16 | off >> 16;
+	e = bpf_map_lookup_elem(&ax_early, &k);
+	return e && (s32)(seq_end - e->s.next) <= 0;
+}
+
+/* In front of the socket's own hook (cgroup_skb): whose it is; and what was not judged is not let by. 1: let it by. */
+AX_GLOBAL int ax_guarded(struct __sk_buff *skb, u32 lvl, u32 seq_end, u32 ask)
+{
+	struct bpf_sock *sk = ax_sock(skb);
+	struct ax_pol_ctl *ctl = ax_pol_control();
+	struct ax_gw *w = ax_gate_area(lvl);
+	struct ax_owner *owner;
+	struct ax_guard *g;
+	struct ax_gate *gate;
+
+	if (!sk || !ctl || !w || sk->protocol != AX_IPPROTO_TCP)
+		return 1;
+	g = bpf_sk_storage_get(&ax_guards, sk, 0, 0);
+	if (!g) {
+		g = bpf_sk_storage_get(&ax_guards, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+		if (!g) {
+			ax_deny_count(AX_DENY_MEMORY);
+			return ctl->mode != AX_POL_MODE_ENFORCE;
+		}
+		g->cgroup = bpf_sk_cgroup_id(sk);
+		owner = bpf_sk_storage_get(&ax_owner, sk, 0, 0);
+		if (owner)
+			__builtin_memcpy(g->comm, owner->comm, AX_COMM);
+	}
+	if (g->gen != ctl->gen) {
+		if (w->owner)
+			return ctl->mode != AX_POL_MODE_ENFORCE;	/* the work area is taken: it comes again */
+		w->owner = 1;
+		w->lport = sk->src_port;
+		ax_guard_now(g, lvl, w, ctl->gen);
+		w->owner = 0;
+	}
+	if (ask == AX_ASK_WHOSE || ctl->mode != AX_POL_MODE_ENFORCE || !g->set || !(g->flags & AX_POL_ENFORCE))
+		return 1;
+	if (ask == AX_ASK_UNREAD) {
+		;
+	} else if (sk->state == AX_TCP_LISTEN) {
+		if (ax_judged_early(skb, seq_end))
+			return 1;
+	} else {
+		gate = bpf_sk_storage_get(&ax_gates, sk, 0, 0);
+		if (gate && (gate->s.r.phase == AX_G_PASS || (s32)(seq_end - gate->s.next) <= 0))
+			return 1;
+	}
+	ax_deny_count(AX_DENY_UNJUDGED);
+	return 0;
+}
+
+/* Is anything judged on this host, and does the socket's hook have to do with it? 1: let the packet by. */
+static __always_inline int ax_guard(struct __sk_buff *skb, u32 seq_end, u32 ask)
+{
+	struct ax_pol_ctl *ctl = ax_pol_control();
+
+	if (AX_UNLIKELY(ctl && ctl->gen && ctl->mode)) {
+		u32 by = ax_guarded(skb, 1, seq_end, ask);
+
+		AX_OPAQUE(by);	/* the compiler knows that it is 0 or 1, the verifier does not */
+		return by & 1;
+	}
+	return 1;
+}
+
+#endif
+#endif
