@@ -30,6 +30,9 @@ struct ax_contract {
 	enum ax_flow_flag flag;
 	enum ax_filter_field field;
 	enum ax_feature feature;
+	enum ax_deny deny;
+	enum ax_verdict verdict;
+	enum ax_pol_mode mode;
 	ax_u8 layout[AX_LAYOUT];	/* the version is this array's length */
 };
 

@@ -762,7 +762,7 @@ static __always_inline int ax_gate_packet(struct __sk_buff *skb)
 	struct ax_pol_ctl *ctl = ax_pol_control();
 	struct bpf_sock_tuple *tuple;
 	u8 *data = AX_DATA(skb), *end = AX_DATA_END(skb), *ip, *th;
-	u32 l2 = 14, iplen, ip6, len, off, seq, ack, ports, lvl, key, at;
+	u32 l2 = 14, iplen, ip6, len, off, seq, ack, una, ports, lvl, key, at;
 	struct ax_gate_state *fresh;
 	struct bpf_tcp_sock *tp;
 	struct ax_pol_set *set;
@@ -929,7 +929,10 @@ static __always_inline int ax_gate_packet(struct __sk_buff *skb)
 		goto release;
 	w->rcv_nxt = AX_READ(tp->rcv_nxt);
 	w->snd_nxt = AX_READ(tp->snd_nxt);
-	w->snd_una = AX_READ(tp->snd_una);
+	/* what this packet acknowledges TCP has not been told yet: a client often does both in one */
+	una = AX_READ(tp->snd_una);
+	if (!(flags & AX_TCP_ACK) || (s32)(ack - una) < 0 || (s32)(w->snd_nxt - ack) < 0)
+		w->snd_una = una;
 	received = AX_READ(tp->bytes_received);
 	ax_local(sk, w->laddr);
 	ax_remote(sk, w->raddr);

@@ -463,7 +463,7 @@ AX_GLOBAL int ax_parse(struct __sk_buff *skb, u32 lvl)
 {
 	struct ax_work *w = ax_area(lvl);
 	struct ax_conn *c = ax_conn_of(skb);
-	u32 seq, len, end_seq;
+	u32 seq, len, end_seq, nxt;
 	int r;
 
 	if (!w)
@@ -490,7 +490,8 @@ AX_GLOBAL int ax_parse(struct __sk_buff *skb, u32 lvl)
 	if (ax_is_rest(skb, lvl, w))
 		return 0;
 	r = AX_O_READ;
-	if (seq != w->d.h.nxt && (len || (!w->dir && (w->tcp_flags & AX_TCP_FIN))))
+	nxt = w->d.h.nxt;
+	if (seq != nxt && (len || (!w->dir && (w->tcp_flags & AX_TCP_FIN))))
 		r = ax_arrange(skb, lvl);
 	else if (len && !w->dir && c->early && ax_is_late(skb, lvl)) {
 		ax_lose(c, AX_LOST_REORDER);
@@ -506,8 +507,8 @@ AX_GLOBAL int ax_parse(struct __sk_buff *skb, u32 lvl)
 		w->d.h.nxt = seq;
 		r = AX_O_READ;
 	}
-	if (r == AX_O_READ && len) {
-		if (!w->dir && !w->pos)
+	if (r == AX_O_READ && (len || (s32)(w->d.h.nxt - nxt) > 0)) {	/* a FIN may tell of a body's last bytes alone */
+		if (!w->dir && !w->pos && len)
 			ax_mark(skb, lvl, w, len);
 		ax_read(skb, lvl, w, AX_ROUNDS);
 		w->d.h.nxt = end_seq;

@@ -11,6 +11,7 @@ import numpy as np
 
 from axon.agent import matching, process
 from axon.agent.observers import Observer, Observers
+from axon.agent.policies import Policies
 from axon.agent.pump import Pump
 from axon.agent.report import Report
 from axon.agent.systemd import notify
@@ -19,9 +20,10 @@ from axon.api import schema
 from axon.api.filters import FlowFilter
 from axon.api.server import Server
 from axon.errors import AxonError
-from axon.export import own
+from axon.export import own, policy
 from axon.export.families import Family
 from axon.kernel import attach
+from axon.kernel.system import cgroup_root
 from axon.log import get
 from axon.settings import Settings
 
@@ -95,6 +97,7 @@ class Agent:
             start=self._pump.start,
             stop=self._pump.stop,
         )
+        self._policies = self._enforced()
         self._tick()
         ticking = asyncio.create_task(self._ticking())
         self._closing.push_async_callback(_cancelled, ticking)
@@ -122,6 +125,10 @@ class Agent:
         ctl["flow_interval"] = _interval(settings.flow_rate)
         ctl["error_interval"] = _interval(settings.error_rate)
 
+    def _enforced(self) -> Policies | None:
+        directory = self._settings.policy
+        return Policies(self._kernel, directory, cgroup_root()) if directory else None
+
     def _let_go(self) -> None:
         keep = self._settings.keep
         self._kernel.close(detach=not keep)
@@ -146,6 +153,8 @@ class Agent:
         try:
             self._pump.read()
             self._ticker.look()
+            if self._policies:
+                self._policies.look()
             problem = self._check()
         except (OSError, AxonError) as error:
             problem = f"The kernel's tables cannot be read: {error}"
@@ -237,7 +246,10 @@ class Agent:
         if snapshot is None:
             return []
         vitals = self._report.vitals(snapshot, healthy=self.health().ok)
-        return [*self._ticker.families(), *own.families(vitals)]
+        found = [*self._ticker.families(), *own.families(vitals)]
+        if self._policies:
+            found += policy.families(self._policies.verdicts(), self._policies.denials())
+        return found
 
     def _passes(self, wanted: FlowFilter, flows: matching.Flows) -> matching.Mask:
         mask = matching.passes(self._kernel.abi, wanted, flows)

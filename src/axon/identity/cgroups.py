@@ -29,6 +29,10 @@ class CgroupTree:
         """Return the id of a cgroup, or None."""
         return self._ids.get(path)
 
+    def there(self) -> list[tuple[int, str]]:
+        """Return the id and path of every cgroup that was there at the last walk."""
+        return [(cgroup, path) for path, cgroup in self._ids.items()]
+
     def walk(self) -> None:
         """Find out what is there now. cgroups that are gone stay known: their series may live on."""
         found: dict[int, str] = {}

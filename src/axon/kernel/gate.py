@@ -12,9 +12,18 @@ import numpy as np
 
 from axon.kernel import bpf, tc
 from axon.kernel.maps import Array, Map
+from axon.kernel.netlink import interfaces
 
 GATE = "ax_gate"
 _KEYED = ("ax_pol_target", "ax_pol_caller", "ax_pol_addr")
+
+
+def take_off(program: int) -> None:
+    """Take a program, by its id, off every interface of this network namespace that runs it."""
+    for one in interfaces():
+        for point in (tc.Point(one.index), tc.Point(one.index, egress=True)):
+            if tc.attached(point) == program:
+                tc.detach(point)
 
 
 class Gate:
@@ -47,6 +56,11 @@ class Gate:
     @mode.setter
     def mode(self, mode: int) -> None:
         self._control["mode"][0] = mode
+
+    @property
+    def arena(self) -> Array:
+        """The arena, u64 of shape (cells,)."""
+        return self._arena
 
     @property
     def cells(self) -> int:
@@ -92,6 +106,10 @@ class Gate:
         """Judge what passes there; raise OSError."""
         self.let_through(point.ifindex, netns=netns, inward=inward)
         tc.attach(point, self._program)
+
+    def detach(self) -> None:
+        """Take it off every interface of this network namespace."""
+        take_off(bpf.prog_info(self._program).id)
 
     def verdicts(self) -> Array:
         """Return how many verdicts of each kind there were, u64 (policies, AX_VERDICT_MAX)."""

@@ -53,7 +53,9 @@ def detach_all(pin_dir: Path) -> list[str]:
         return []
     lock = lock_pins(pin_dir)
     try:
-        return Pins(pin_dir).remove_all()
+        pinned = Pins(pin_dir)
+        pinned.take_off_gate()
+        return pinned.remove_all()
     except OSError as e:
         raise system.explain(e, f"remove what is pinned in {pin_dir}") from e
     finally:

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from axon.errors import KernelError
 from axon.kernel import bpf
+from axon.kernel.gate import GATE, take_off
 from axon.kernel.maps import Map
 from axon.kernel.system import BPFFS, bpffs_of, explain, mount_bpffs
 from axon.kernel.types import PREFIX, Types
@@ -131,6 +132,13 @@ class Pins:
         if self.maps.is_dir():
             self.maps.rename(self.old)
         self.next.rename(self.maps)
+
+    def take_off_gate(self) -> None:
+        """Take the gate off every interface that runs the pinned one."""
+        path = self.programs / GATE
+        if path.exists():
+            with bpf.obj_get(path) as program:
+                take_off(bpf.prog_info(program).id)
 
     def remove_all(self) -> list[str]:
         """Detach every link, unpin everything and return what was removed, by its path."""

@@ -247,6 +247,7 @@ class Kernel:
         if self._active:
             self._active.close()
         if detach:
+            self.gate.detach()
             self._pins.remove_all()
         for fd in [*self._links.values(), *self._programs.values()]:
             fd.close()

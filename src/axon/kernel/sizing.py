@@ -34,6 +34,7 @@ def configure(obj: BpfObject, settings: Settings, needs: Needs) -> tuple[Any, Fo
     KernelError when the counters do not fit into `settings.max_memory`.
     """
     shards = 1 << (min(os.cpu_count() or 1, bpf.possible_cpus(), _MOST_SHARDS) - 1).bit_length()
+    obj.set_entries("ax_pol_arena", int(settings.policy_memory) // 8)
     while (footprint := _sized(obj, settings.max_series, shards)).total > settings.max_memory:
         if shards == 1:
             raise KernelError(_too_large(obj, settings, footprint))

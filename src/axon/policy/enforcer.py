@@ -19,7 +19,7 @@ class Enforcer:
         self._gate = gate
         self._quiesce = quiesce
         self._compiler = Compiler(gate.secret, bounds)
-        places, serial = taken(gate.directory(gate.generation & 1), gate.cells)
+        places, serial = taken(gate.directory(gate.generation & 1), gate.arena)
         self._arena = Arena(gate.cells, places, serial)
 
     def apply(self, policies: Iterable[Policy], host: Host) -> Compiled:

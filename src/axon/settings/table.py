@@ -20,6 +20,7 @@ LogFormat = Literal["text", "json"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 _MEMORY = Size(64 << 20)
+_POLICY_MEMORY = Size(4 << 20)
 _METRICS = Listen("127.0.0.1", 9464)
 
 
@@ -71,6 +72,21 @@ class Settings:
         bool,
         About("Learn route templates from the paths that are seen, and name requests by them."),
     ] = True
+    policy: Annotated[
+        Path | None,
+        About(
+            "Directory of L7NetworkPolicy files (*.yaml, *.yml) that are in force; "
+            "a change is taken up within a second."
+        ),
+    ] = None
+    policy_memory: Annotated[
+        Size,
+        About(
+            "Room in the kernel for compiled policies, in two generations.",
+            low=64 << 10,
+            high=1 << 30,
+        ),
+    ] = _POLICY_MEMORY
     peers: Annotated[
         Peers,
         About(
