@@ -395,7 +395,7 @@ static __always_inline int ax_nothing_owed(const struct ax_gate_state *s, const 
 	if (w->snd_una != w->snd_nxt)
 		return 0;
 	if (!s->n)
-		return !c || c->resp.n == 0;
+		return !w->sent;	/* nor has the server said anything unasked */
 	return c && c->kind == AX_KIND_HTTP && c->resp.n == s->n;
 }
 
@@ -933,6 +933,8 @@ static __always_inline int ax_gate_packet(struct __sk_buff *skb)
 	una = AX_READ(tp->snd_una);
 	if (!(flags & AX_TCP_ACK) || (s32)(ack - una) < 0 || (s32)(w->snd_nxt - ack) < 0)
 		w->snd_una = una;
+	/* the handshake counts for one */
+	w->sent = AX_READ(tp->bytes_acked) + (w->snd_nxt - una) > 1;
 	received = AX_READ(tp->bytes_received);
 	ax_local(sk, w->laddr);
 	ax_remote(sk, w->raddr);

@@ -105,6 +105,7 @@ struct ax_gw {
 	u32 rcv_nxt;
 	u32 snd_nxt;
 	u32 snd_una;
+	u32 sent;		/* the server has sent something */
 	u32 ack;
 	u32 tsval;
 	u32 tsecr;

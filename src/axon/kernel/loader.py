@@ -113,7 +113,7 @@ def _attach(
         links=attached,
         active=active,
         footprint=footprint,
-        gate=Gate(maps, programs[GATE]),
+        gate=Gate(maps, programs[GATE]) if GATE in programs else None,
         pins=pinned,
         lock=lock,
     )

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from axon.errors import KernelError
 from axon.kernel import bpf
 from axon.kernel.abi import Abi
 from axon.kernel.active import Active, ActiveReader
@@ -63,7 +64,7 @@ class Kernel:
         programs: dict[str, bpf.Fd],
         links: dict[str, bpf.Fd],
         active: ActiveReader | None,
-        gate: Gate,
+        gate: Gate | None,
         footprint: Footprint,
         pins: Pins,
         lock: Lock,
@@ -79,7 +80,7 @@ class Kernel:
         self._programs = programs
         self._links = links
         self._active = active
-        self.gate = gate
+        self._gate = gate
         self._pins = pins
         self._lock = lock
         self.ctl = maps["ax_ctl"].mapped(0, 1)
@@ -90,6 +91,15 @@ class Kernel:
         self._used = 0
         self._ring: FlowRing | None = None
         self._timing: bpf.Fd | None = None
+
+    @property
+    def gate(self) -> Gate:
+        """What judges requests in front of sockets; raise KernelError if the object has none."""
+        if self._gate is None:
+            raise KernelError(
+                "The kernel programs cannot judge requests: they are of another version."
+            )
+        return self._gate
 
     def slots(self, n: int) -> Array:
         """Return the first n slots, shape (n,) of ax_slot."""
@@ -247,7 +257,8 @@ class Kernel:
         if self._active:
             self._active.close()
         if detach:
-            self.gate.detach()
+            if self._gate:
+                self._gate.detach()
             self._pins.remove_all()
         for fd in [*self._links.values(), *self._programs.values()]:
             fd.close()

@@ -20,6 +20,7 @@ _LEAST_SERIES = 64
 PEERS = {"none": 0, "private": 1, "all": 2}
 
 RING = "ax_flows"
+ARENA = "ax_pol_arena"
 _RING_OF_A_CPU = 128 << 10  # the rate bound is a CPU's: so much lasts two seconds by default
 _LEAST_RING, _MOST_RING = 256 << 10, 1 << 20  # beyond, the reader comes more often
 
@@ -34,7 +35,8 @@ def configure(obj: BpfObject, settings: Settings, needs: Needs) -> tuple[Any, Fo
     KernelError when the counters do not fit into `settings.max_memory`.
     """
     shards = 1 << (min(os.cpu_count() or 1, bpf.possible_cpus(), _MOST_SHARDS) - 1).bit_length()
-    obj.set_entries("ax_pol_arena", int(settings.policy_memory) // 8)
+    if ARENA in obj.maps:
+        obj.set_entries(ARENA, int(settings.policy_memory) // 8)
     while (footprint := _sized(obj, settings.max_series, shards)).total > settings.max_memory:
         if shards == 1:
             raise KernelError(_too_large(obj, settings, footprint))
