@@ -32,15 +32,27 @@ class Reason(NamedTuple):
 
 def reasons() -> list[Reason]:
     """The counters of `enum ax_stat` in bpf/axon.h, in its order; raises ValueError if one has no comment."""
-    contract = (ROOT / "bpf" / "axon.h").read_text(encoding="utf-8")
-    body = contract.split("enum ax_stat {", 1)[1].split("};", 1)[0]
+    return _commented("axon.h", "ax_stat", {"STAT_MAX"})
+
+
+def denials() -> list[Reason]:
+    """The reasons of `enum ax_deny` in bpf/axon_policy.h, without `AX_DENY_`; as `reasons`."""
+    return [
+        Reason(reason.name.removeprefix("DENY_"), reason.text)
+        for reason in _commented("axon_policy.h", "ax_deny", {"DENY_NONE", "DENY_MAX"})
+    ]
+
+
+def _commented(header: str, enum: str, but: set[str]) -> list[Reason]:
+    contract = (ROOT / "bpf" / header).read_text(encoding="utf-8")
+    body = contract.split(f"enum {enum} {{", 1)[1].split("};", 1)[0]
     found = []
     for line in body.splitlines():
         entry = re.match(r"\s*AX_(\w+)\b[^,]*,\s*(?:/\*\s*(.*?)\s*\*/)?", line)
-        if entry is None or entry[1] == "STAT_MAX":
+        if entry is None or entry[1] in but:
             continue
         if not entry[2]:
-            raise ValueError(f"AX_{entry[1]} has no comment in bpf/axon.h")
+            raise ValueError(f"AX_{entry[1]} has no comment in bpf/{header}")
         found.append(Reason(entry[1], entry[2]))
     return found
 
@@ -71,6 +83,11 @@ def _reasons() -> str:
         ]
         parts.append("")
     return "\n".join(parts)
+
+
+def _denials() -> str:
+    rows = ["| reason | what happened |", "|---|---|"]
+    return "\n".join([*rows, *(f"| `{one.name.lower()}` | {one.text} |" for one in denials())])
 
 
 def _api() -> str:
@@ -155,6 +172,10 @@ def _metrics() -> str:
             "## Axon itself",
             "",
             *metrics.table(metrics.of_axon(names)),
+            "",
+            "## Policies",
+            "",
+            *metrics.table(metrics.of_policies([reason.name.lower() for reason in denials()])),
         ]
     )
 
@@ -162,6 +183,7 @@ def _metrics() -> str:
 PARTS: dict[str, Callable[[], str]] = {
     "api": _api,
     "commands": _commands,
+    "denials": _denials,
     "metrics": _metrics,
     "reasons": _reasons,
     "settings": settings.markdown,

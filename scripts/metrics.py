@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from axon.export import active, own
+from axon.export import active, own, policy
 from axon.export.exporter import Exporter
 from axon.export.families import Family, Scalars
 from axon.export.series import Series
@@ -88,6 +88,11 @@ def of_axon(reasons: Iterable[str]) -> list[Family]:
         )
     )
     return [*vitals, *active.sockets({("http1", "server"): 0})]
+
+
+def of_policies(reasons: Iterable[str]) -> list[Family]:
+    """What policies decided; `reasons` are those of denials."""
+    return policy.families({"default/web": (0, 0, 0)}, dict.fromkeys(reasons, 0))
 
 
 def sample_name(family: Family) -> str:

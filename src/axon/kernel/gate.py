@@ -6,7 +6,7 @@ There are two halves of everything; one is in use, the other may be written. See
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from axon.kernel import bpf, tc
 from axon.kernel.maps import Array, Map
 from axon.kernel.netlink import interfaces
 
-GATE = "ax_gate"
+GATE, CONTROL = "ax_gate", "ax_pol_ctl"
 _KEYED = ("ax_pol_target", "ax_pol_caller", "ax_pol_addr")
 
 
@@ -24,6 +24,29 @@ def take_off(program: int) -> None:
         for point in (tc.Point(one.index), tc.Point(one.index, egress=True)):
             if tc.attached(point) == program:
                 tc.detach(point)
+
+
+class Mode:
+    """The switch of a pinned gate, which works without an agent."""
+
+    def __init__(self, table: Map) -> None:
+        self._table = table
+        self._control = table.mapped(0, 1)
+
+    @property
+    def mode(self) -> int:
+        """What is done with what is denied, enum ax_pol_mode."""
+        return int(self._control["mode"][0])
+
+    @mode.setter
+    def mode(self, mode: int) -> None:
+        self._control["mode"][0] = mode
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._table.close()
 
 
 class Gate:

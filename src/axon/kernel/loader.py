@@ -5,10 +5,11 @@ from __future__ import annotations
 from contextlib import ExitStack
 from pathlib import Path
 
+from axon.errors import KernelError
 from axon.kernel import bpf, features, links, pins, setup, system, types, upgrade
 from axon.kernel.active import OVER, PROGRAM, ActiveReader
 from axon.kernel.carry import carry
-from axon.kernel.gate import GATE, Gate
+from axon.kernel.gate import CONTROL, GATE, Gate, Mode
 from axon.kernel.lock import Lock, lock_pins
 from axon.kernel.maps import Map
 from axon.kernel.object import BpfObject, packaged
@@ -60,6 +61,17 @@ def detach_all(pin_dir: Path) -> list[str]:
         raise system.explain(e, f"remove what is pinned in {pin_dir}") from e
     finally:
         lock.close()
+
+
+def policy_mode(pin_dir: Path) -> Mode:
+    """Return the switch of the gate that is pinned in a directory; raise KernelError if none is."""
+    maps = pins.open_maps(Pins(pin_dir).maps)
+    table = maps.pop(CONTROL, None)
+    for other in maps.values():
+        other.close()
+    if table is None:
+        raise KernelError(f"Nothing of Axon is attached: {pin_dir} holds no policies' state.")
+    return Mode(table)
 
 
 def _attach(

@@ -1,11 +1,12 @@
 """`axon policy`.
 
 Policies are L7NetworkPolicy documents (axon.dev/v1alpha1) in YAML files, or in the *.yaml and *.yml
-files of directories. These verbs need no agent and no root.
+files of directories. Only mode needs root; none needs an agent.
 
   axon policy validate policies/
   axon policy explain -f policies/ --workload app=backend --from app=frontend GET /api/users
   axon policy test -f policies/ expectations.yaml
+  axon policy mode audit
 """
 
 from __future__ import annotations
@@ -20,12 +21,13 @@ VERBS: Final[Mapping[str, str]] = {
     "validate": "check policies: all that is wrong, with line and column",
     "explain": "which rule decides a request, and why",
     "test": "check that policies do what a file expects of them",
+    "mode": "have the policies in force deny, or only count; or print which",
 }
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the verbs below this one."""
-    parser.usage = "axon policy validate|explain|test [OPTION]..."
+    parser.usage = "axon policy validate|explain|test|mode [OPTION]..."
     verbs = parser.add_subparsers(
         prog="axon policy",
         title="verbs",
