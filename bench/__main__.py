@@ -8,13 +8,14 @@ import sys
 from collections.abc import Callable, Mapping
 
 from axon.errors import AxonError
-from bench import agent, bulk, idle, kernel, look, report, scrape, throughput
+from bench import agent, bulk, idle, kernel, look, policy, report, scrape, throughput
 from bench.report import Table
 from bench.world import BenchError
 
 SECTIONS: Mapping[str, Callable[[], Table]] = {
     "kernel": kernel.measure,
     "throughput": throughput.measure,
+    "policy": policy.measure,
     "agent": agent.measure,
     "scrape": scrape.measure,
     "look": look.measure,

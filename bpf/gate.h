@@ -289,8 +289,10 @@ AX_GLOBAL int ax_gate_early(struct __sk_buff *skb, u32 lvl, u64 secret)
 	return r;
 }
 
-/* The state of a connection that we have not judged before: fresh, adopted, or known from the observer. */
-static __always_inline void ax_gate_begin(struct ax_gate_state *s, struct ax_gw *w, struct ax_conn *c, u64 received)
+/* The state of a connection that we have not judged before: fresh, adopted, or known from the observer. Returns what was
+ * adopted, or 0. */
+static __always_inline struct ax_early *ax_gate_begin(struct ax_gate_state *s, struct ax_gw *w, struct ax_conn *c,
+						     u64 received)
 {
 	struct ax_early *e;
 
@@ -298,20 +300,21 @@ static __always_inline void ax_gate_begin(struct ax_gate_state *s, struct ax_gw 
 	s->r.phase = AX_G_LOST;
 	if (!received) {
 		s->r.phase = AX_G_START;
-		return;
+		return 0;
 	}
 	e = bpf_map_lookup_elem(&ax_early, ax_early_pair(w));
 	if (e) {
-		if (e->s.start == w->rcv_nxt - (u32)received)
+		if (e->s.start == w->rcv_nxt - (u32)received && (s32)(e->s.next - w->rcv_nxt) >= 0) {
 			*s = e->s;
-		/* the texts stay there until the head is complete: see ax_gate_texts_of() */
-		return;
+			return e;
+		}
 	}
 	if (c && c->kind == AX_KIND_HTTP && c->role == AX_ROLE_SERVER && c->req.phase == AX_PH_START && !c->reqr.carry &&
 	    c->req.nxt == w->rcv_nxt && !c->early && !c->doubt) {
 		s->r.phase = AX_G_START;
 		s->n = c->req.n;
 	}
+	return 0;
 }
 
 /* Zeros behind a head in the window, so that whole blocks may be compared. */
@@ -764,6 +767,8 @@ static __always_inline int ax_gate_packet(struct __sk_buff *skb)
 	u8 *data = AX_DATA(skb), *end = AX_DATA_END(skb), *ip, *th;
 	u32 l2 = 14, iplen, ip6, len, off, seq, ack, una, ports, lvl, key, at;
 	struct ax_gate_state *fresh;
+	struct ax_texts *texts;
+	struct ax_early *early;
 	struct bpf_tcp_sock *tp;
 	struct ax_pol_set *set;
 	struct ax_guard *guard;
@@ -955,8 +960,19 @@ static __always_inline int ax_gate_packet(struct __sk_buff *skb)
 		goto acted;
 	}
 	fresh = &g->s;
-	if (fresh->r.phase == AX_G_LOST)
-		ax_gate_begin(fresh, w, c, received);
+	/* TCP has taken what was never judged: nothing was, for a while (mode off) */
+	if (fresh->r.phase < AX_G_PASS && (s32)(w->rcv_nxt - fresh->next) > 0)
+		fresh->r.phase = AX_G_LOST;
+	if (fresh->r.phase == AX_G_LOST) {
+		early = ax_gate_begin(fresh, w, c, received);
+		if (early && ax_in_head(fresh->r.phase)) {
+			texts = bpf_sk_storage_get(&ax_gate_texts, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+			if (texts)
+				ax_texts_move(texts, &early->t);
+			else
+				fresh->r.phase = AX_G_LOST;
+		}
+	}
 	r = ax_gate_judge(skb, lvl, w, sk, g, c, ctl);
 	ax_barrier();
 	g->busy = 0;
