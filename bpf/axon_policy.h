@@ -199,6 +199,8 @@ enum ax_deny {
 	AX_DENY_BUSY,		/* two cores judged one connection: the later packet is dropped and sent again */
 	AX_DENY_EARLY,		/* no room for the state of a connection that its server has not accepted yet */
 	AX_DENY_MEMORY,		/* no memory for a connection's state */
+	AX_DENY_FRAGMENT,	/* a segment in IP fragments: dropped */
+	AX_DENY_STRAY,		/* a segment that TCP would discard, without an acknowledgement number or with an impossible one: dropped */
 	AX_DENY_MAX,
 };
 

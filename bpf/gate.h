@@ -11,6 +11,8 @@
 #include "answer.h"
 #include "conn.h"
 
+#define AX_OLD_ACK (1 << 20)	/* an acknowledgement so far behind is none (RFC 5961 section 5.2) */
+
 struct ax_link {
 	s32 netns;		/* of the sockets that this interface's packets go to; -1: its own */
 	u32 in;			/* answers are sent as if they had arrived here (the host's end of a pod's cable) */
@@ -19,7 +21,7 @@ struct ax_link {
 /* Where a connection's judgement stands. */
 struct ax_gate_state {
 	u32 next;		/* everything before this sequence number has been decided */
-	u32 heads;		/* where the newest head ended, */
+	u32 heads;		/* where the newest head, or chunk's framing, ended, */
 	u32 tent;		/* and where the oldest began that TCP may not have taken, if `open` */
 	u32 memo_seq;		/* where the head in `memo` began last */
 	u32 n;			/* requests that were let by */
@@ -226,6 +228,7 @@ static __always_inline int ax_gate_read(struct __sk_buff *skb, u32 lvl, struct a
 	w->reason = 0;
 	w->heads = 0;
 	w->head_end = 0;
+	w->framed = 0;
 	return ax_g_read(skb, lvl, secret) ? AX_DO_RESET : AX_DO_PASS;
 }
 
@@ -274,7 +277,7 @@ AX_GLOBAL int ax_gate_early(struct __sk_buff *skb, u32 lvl, u64 secret)
 	__builtin_memset(&e->s, 0, sizeof(e->s));
 	e->s.start = w->seq;
 	e->s.next = w->seq + w->end;
-	e->s.heads = w->seq + w->head_end;
+	e->s.heads = w->seq + w->framed;
 	e->s.tent = w->seq;
 	e->s.open = 1;
 	e->s.n = w->heads;
@@ -540,11 +543,11 @@ static __always_inline int ax_gate_judge(struct __sk_buff *skb, u32 lvl, struct 
 		}
 		ax_texts_move(kept, &w->t);
 	}
-	if (w->heads || ax_in_head(w->r.phase)) {
+	if (w->framed) {
 		if (!s->open)
 			s->tent = w->seq + past;
 		s->open = 1;
-		s->heads = ax_in_head(w->r.phase) ? end : w->seq + w->head_end;
+		s->heads = w->seq + w->framed;
 	}
 	s->memo_len = 0;
 	if (w->heads == 1 && !past && s->r.phase == AX_G_START && w->refills == 1 && w->head_end <= AX_WINDOW) {
@@ -760,6 +763,23 @@ AX_GLOBAL int ax_gate_end(struct __sk_buff *skb, u32 lvl, u32 what)
 	return what == AX_DO_ANSWER ? ax_answer(skb, lvl, ctl->header) : ax_reset_both(skb, lvl);
 }
 
+/* The first fragment of a segment, whose ports are at `th`: to a selected workload it is dropped. Put together the segment
+ * would look to the socket's hook like one that has been judged, in the place of one that TCP has discarded. */
+static __always_inline int ax_first_fragment(const u8 *th, const u8 *end, const struct ax_pol_ctl *ctl)
+{
+	u64 *port;
+
+	if (ctl->mode != AX_POL_MODE_ENFORCE)
+		return AX_TC_PASS;
+	if (th + 4 > end)
+		return AX_TC_SHOT;
+	port = ax_port_word(bpf_ntohs(*(u16 *)(th + 2)));
+	if (!port || !(*port >> (bpf_ntohs(*(u16 *)(th + 2)) & 63) & 1))
+		return AX_TC_PASS;
+	ax_deny_count(AX_DENY_FRAGMENT);
+	return AX_TC_SHOT;
+}
+
 static __always_inline int ax_gate_packet(struct __sk_buff *skb)
 {
 	struct ax_pol_ctl *ctl = ax_pol_control();
@@ -799,9 +819,11 @@ static __always_inline int ax_gate_packet(struct __sk_buff *skb)
 		l2 = 0;	/* a link without Ethernet */
 	ip = data + l2;
 	if (ip[0] >> 4 == 4) {
-		if (ip[9] != AX_IPPROTO_TCP || (*(u16 *)(ip + 6) & bpf_htons(0x3fff)))
+		if (ip[9] != AX_IPPROTO_TCP)
 			return AX_TC_PASS;
 		iplen = (ip[0] & 15) * 4;
+		if (*(u16 *)(ip + 6) & bpf_htons(0x3fff))
+			return *(u16 *)(ip + 6) & bpf_htons(0x1fff) ? AX_TC_PASS : ax_first_fragment(ip + iplen, end, ctl);
 		len = bpf_ntohs(*(u16 *)(ip + 2));
 		if (!len)
 			len = skb->len - l2;
@@ -809,6 +831,9 @@ static __always_inline int ax_gate_packet(struct __sk_buff *skb)
 	} else {
 		iplen = 40;
 		len = bpf_ntohs(*(u16 *)(ip + 4)) + 40;
+		/* behind other extension headers the socket's hook drops what has been put together */
+		if (ip[6] == 44 && ip + 52 <= end && ip[40] == AX_IPPROTO_TCP)
+			return *(u16 *)(ip + 42) & bpf_htons(0xfff8) ? AX_TC_PASS : ax_first_fragment(ip + 48, end, ctl);
 		if (ip[6] != AX_IPPROTO_TCP) {
 			if (ip[6] || data + l2 + 48 > end || ip[40] != AX_IPPROTO_TCP || ip[41] || ip[42] != 0xc2)
 				return AX_TC_PASS;
@@ -934,9 +959,15 @@ static __always_inline int ax_gate_packet(struct __sk_buff *skb)
 		goto release;
 	w->rcv_nxt = AX_READ(tp->rcv_nxt);
 	w->snd_nxt = AX_READ(tp->snd_nxt);
-	/* what this packet acknowledges TCP has not been told yet: a client often does both in one */
 	una = AX_READ(tp->snd_una);
-	if (!(flags & AX_TCP_ACK) || (s32)(ack - una) < 0 || (s32)(w->snd_nxt - ack) < 0)
+	if (!w->soft && (!(flags & AX_TCP_ACK) || (s32)(w->snd_nxt - ack) < 0 || (s32)(ack - una) < -AX_OLD_ACK)) {
+		/* TCP would discard it: it ends nobody's connection, and nothing is read of it */
+		w->reason = AX_DENY_STRAY;
+		r = AX_DO_DROP;
+		goto acted;
+	}
+	/* what this packet acknowledges TCP has not been told yet: a client often does both in one */
+	if ((s32)(ack - una) < 0)
 		w->snd_una = una;
 	/* the handshake counts for one */
 	w->sent = AX_READ(tp->bytes_acked) + (w->snd_nxt - una) > 1;

@@ -84,6 +84,7 @@ struct ax_gw {
 	u32 rule;
 	u32 heads;		/* heads that have been read in this packet, */
 	u32 head_end;		/* and where the last one ended, from the payload's beginning */
+	u32 framed;		/* where the last byte of a head, or of a chunk's framing, ended; 0: there was none */
 	u32 soft;		/* nothing may be denied */
 	u32 first;		/* no request of this connection has been read before */
 	u32 upgrade;		/* the last request asks for WebSocket */

@@ -778,20 +778,8 @@ static __always_inline int ax_g_byte(struct ax_gw *w, u32 lvl, u64 secret)
 	return ax_g_deny(w, AX_DENY_POSITION);
 }
 
-/* One token. 0: go on; 1: the payload is used up, or nothing is read any more; AX_G_ENDED: a head is complete;
- * -1: denied, see w->reason. */
-AX_GLOBAL int ax_g_step(struct __sk_buff *skb, u32 lvl, u64 secret)
+static __always_inline int ax_g_token(struct ax_gw *w, u32 lvl, u64 secret)
 {
-	struct ax_gw *w = ax_gate_area(lvl);
-
-	if (!w)
-		return 1;
-	if (w->r.phase >= AX_G_PASS)
-		return 1;
-	if (w->r.head > AX_G_HEAD)
-		return ax_g_deny(w, AX_DENY_LONG_HEAD);
-	if (w->at >= w->wlen && ax_g_fill(skb, lvl))
-		return 1;
 	switch (w->r.phase) {
 	case AX_G_UPGRADE:
 		return 1;
@@ -810,12 +798,32 @@ AX_GLOBAL int ax_g_step(struct __sk_buff *skb, u32 lvl, u64 secret)
 		return ax_g_name(lvl);
 	case AX_G_VALUE:
 		return w->r.field ? ax_g_value(lvl) : ax_g_skip(lvl);
-	case AX_G_BODY:
-	case AX_G_DATA:
+	}
+	return ax_g_byte(w, lvl, secret);
+}
+
+/* One token. 0: go on; 1: the payload is used up, or nothing is read any more; AX_G_ENDED: a head is complete;
+ * -1: denied, see w->reason. Notes how far what it reads is no body's content. */
+AX_GLOBAL int ax_g_step(struct __sk_buff *skb, u32 lvl, u64 secret)
+{
+	struct ax_gw *w = ax_gate_area(lvl);
+	int r;
+
+	if (!w)
+		return 1;
+	if (w->r.phase >= AX_G_PASS)
+		return 1;
+	if (w->r.head > AX_G_HEAD)
+		return ax_g_deny(w, AX_DENY_LONG_HEAD);
+	if (w->at >= w->wlen && ax_g_fill(skb, lvl))
+		return 1;
+	if (w->r.phase == AX_G_BODY || w->r.phase == AX_G_DATA) {
 		ax_g_body(w);
 		return 0;
 	}
-	return ax_g_byte(w, lvl, secret);
+	r = ax_g_token(w, lvl, secret);
+	w->framed = w->pos + w->at;
+	return r;
 }
 
 /* Reads on: as a step. */

@@ -87,13 +87,13 @@ def test_default_memory() -> None:
 def test_fewer_shards_before_refusing() -> None:
     """With less memory there are fewer copies of each cell; below one copy it is refused."""
     with BpfObject(packaged()) as obj:
-        config, _ = configure(obj, replace(Settings(), max_memory=Size(48 << 20)), NEEDS)
+        config, _ = configure(obj, replace(Settings(), max_memory=Size(56 << 20)), NEEDS)
         assert config["shard_mask"] == 0
     with BpfObject(packaged()) as obj, pytest.raises(KernelError) as error:
-        configure(obj, replace(Settings(), max_memory=Size(24 << 20)), NEEDS)
+        configure(obj, replace(Settings(), max_memory=Size(32 << 20)), NEEDS)
     said = str(error.value)
     assert said.startswith("10000 series take ")
     advised = int(said.split("lower max_series to ")[1].split(",", maxsplit=1)[0])
     with BpfObject(packaged()) as obj:
-        less = replace(Settings(), max_memory=Size(24 << 20), max_series=advised)
-        assert configure(obj, less, NEEDS)[1].total <= 24 << 20
+        less = replace(Settings(), max_memory=Size(32 << 20), max_series=advised)
+        assert configure(obj, less, NEEDS)[1].total <= 32 << 20
