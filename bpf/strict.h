@@ -11,8 +11,8 @@
 #include "judge.h"
 
 #define AX_G_HEAD (256 << 10)		/* bytes of a head */
-#define AX_G_TURNS 128			/* tokens looked at in one round */
-#define AX_G_ROUNDS 512		/* and so many heads in a packet */
+#define AX_G_TURNS 256			/* tokens looked at in one round */
+#define AX_G_ROUNDS 256		/* and so many heads in a packet */
 #define AX_G_ENDED 2
 #define AX_G_RUN 64			/* bytes (or words) that one step looks at: the verifier walks through every one */
 #define AX_G_AHEAD (1U << 30)		/* bytes of a body that are decided at once */
