@@ -799,8 +799,8 @@ static __always_inline int ax_gate_packet(struct __sk_buff *skb)
 	struct ax_gw *w;
 	u64 *port, received;
 	s32 netns = -1;
+	int r, syn;
 	u8 flags;
-	int r;
 
 	if (!ctl || !ctl->gen || !ctl->mode)
 		return AX_TC_PASS;
@@ -849,11 +849,13 @@ static __always_inline int ax_gate_packet(struct __sk_buff *skb)
 		return AX_TC_PASS;
 	ports = *(u32 *)th;
 	port = ax_port_word(bpf_ntohs(ports >> 16));
-	if (!port || !(*port >> (bpf_ntohs(ports >> 16) & 63) & 1))
+	flags = th[13];
+	/* a listener's first SYN comes before anybody has asked whose it is */
+	syn = (flags & (AX_TCP_SYN | AX_TCP_ACK)) == AX_TCP_SYN;
+	if (!syn && (!port || !(*port >> (bpf_ntohs(ports >> 16) & 63) & 1)))
 		return AX_TC_PASS;
 	seq = bpf_ntohl(*(u32 *)(th + 4));
 	ack = bpf_ntohl(*(u32 *)(th + 8));
-	flags = th[13];
 	off = iplen + (th[12] >> 4) * 4;
 	if (len < off || l2 + len > skb->len)
 		return AX_TC_PASS;
@@ -918,8 +920,15 @@ static __always_inline int ax_gate_packet(struct __sk_buff *skb)
 	}
 	r = AX_TC_PASS;
 	guard = bpf_sk_storage_get(&ax_guards, sk, 0, 0);
-	if (!guard)
-		goto release;	/* the socket's hook will make one, and drop what we have not seen */
+	if (!guard) {
+		/* the socket's hook will make one, and drop what we have not seen */
+		if (!syn || sk->state != AX_TCP_LISTEN || ctl->mode != AX_POL_MODE_ENFORCE)
+			goto release;
+		bpf_sk_release(sk);
+		w->soft = 0;
+		r = ax_gate_listener(skb, lvl, 1);
+		goto out;
+	}
 	if (guard->gen != ctl->gen)
 		ax_guard_now(guard, lvl, w, ctl->gen);
 	if (!guard->set) {

@@ -781,8 +781,8 @@ static __always_inline int ax_g_byte(struct ax_gw *w, u32 lvl, u64 secret)
 static __always_inline int ax_g_token(struct ax_gw *w, u32 lvl, u64 secret)
 {
 	switch (w->r.phase) {
-	case AX_G_UPGRADE:
-		return 1;
+	case AX_G_UPGRADE:	/* RFC 6455 section 4.1: a client waits for the answer */
+		return ax_g_deny(w, AX_DENY_UPGRADE);
 	case AX_G_METHOD:
 		return ax_g_method(lvl);
 	case AX_G_PATH:

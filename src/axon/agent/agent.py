@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import AsyncExitStack, suppress
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
 from axon.agent import matching, process
 from axon.agent.observers import Observer, Observers
-from axon.agent.policies import Policies
 from axon.agent.pump import Pump
 from axon.agent.report import Report
 from axon.agent.systemd import notify
@@ -26,6 +25,9 @@ from axon.kernel import attach
 from axon.kernel.system import cgroup_root
 from axon.log import get
 from axon.settings import Settings
+
+if TYPE_CHECKING:
+    from axon.agent.policies import Policies
 
 _TICK = 1.0
 _SOON = 0.1
@@ -126,8 +128,12 @@ class Agent:
         ctl["error_interval"] = _interval(settings.error_rate)
 
     def _enforced(self) -> Policies | None:
-        directory = self._settings.policy
-        return Policies(self._kernel, directory, cgroup_root()) if directory else None
+        if self._settings.policy is None:
+            return None
+        # 7 MB that an agent without policies does not need
+        from axon.agent.policies import Policies  # noqa: PLC0415
+
+        return Policies(self._kernel, self._settings.policy, cgroup_root())
 
     def _let_go(self) -> None:
         keep = self._settings.keep

@@ -6,6 +6,7 @@ There are two halves of everything; one is in use, the other may be written. See
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -56,10 +57,7 @@ class Gate:
         self._maps = maps
         self._program = program
         self._control = maps["ax_pol_ctl"].mapped(0, 1)
-        self._arena = maps["ax_pol_arena"].mapped(0, maps["ax_pol_arena"].entries)
-        directory = maps["ax_pol_dir"]
-        self.sets = directory.entries // 2
-        self._directory = directory.mapped(0, directory.entries)
+        self.sets = maps["ax_pol_dir"].entries // 2
 
     @property
     def secret(self) -> int:
@@ -80,15 +78,21 @@ class Gate:
     def mode(self, mode: int) -> None:
         self._control["mode"][0] = mode
 
-    @property
+    # What is mapped counts as the agent's memory: only where there are policies.
+
+    @cached_property
     def arena(self) -> Array:
         """The arena, u64 of shape (cells,)."""
-        return self._arena
+        return self._maps["ax_pol_arena"].mapped(0, self.cells)
+
+    @cached_property
+    def _directory(self) -> Array:
+        return self._maps["ax_pol_dir"].mapped(0, 2 * self.sets)
 
     @property
     def cells(self) -> int:
         """How many cells the arena has."""
-        return len(self._arena)
+        return self._maps["ax_pol_arena"].entries
 
     def directory(self, half: int) -> Array:
         """Return a half of the directory, shape (sets,) of ax_pol_set; writable."""
@@ -96,7 +100,7 @@ class Gate:
 
     def write_cells(self, first: int, cells: Array) -> None:
         """Write part of the arena that no generation in use has."""
-        self._arena[first : first + len(cells)] = cells
+        self.arena[first : first + len(cells)] = cells
 
     def name(self, policy: int, row: Any) -> None:
         """Name a policy, struct ax_pol_name."""

@@ -22,6 +22,7 @@ from axon.kernel.system import wait_for_runs
 
 _LEAST_MAPPED = 64
 _HELD = 1 << 20
+_OF_POLICIES = ("ax_pol_", "ax_gate", "ax_guards", "ax_early", "ax_tombs", "ax_links")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,12 @@ class Footprint:
     socket: int
     maps: Mapping[str, int] = field(repr=False)
     storages: Mapping[str, int] = field(repr=False)
+
+    @property
+    def counting(self) -> int:
+        """What of the total is not for policies, in bytes."""
+        mine = sum(size for name, size in self.maps.items() if name.startswith(_OF_POLICIES))
+        return self.total - mine
 
 
 class Kernel:

@@ -37,7 +37,7 @@ def configure(obj: BpfObject, settings: Settings, needs: Needs) -> tuple[Any, Fo
     shards = 1 << (min(os.cpu_count() or 1, bpf.possible_cpus(), _MOST_SHARDS) - 1).bit_length()
     if ARENA in obj.maps:
         obj.set_entries(ARENA, int(settings.policy_memory) // 8)
-    while (footprint := _sized(obj, settings.max_series, shards)).total > settings.max_memory:
+    while (footprint := _sized(obj, settings.max_series, shards)).counting > settings.max_memory:
         if shards == 1:
             raise KernelError(_too_large(obj, settings, footprint))
         shards //= 2
@@ -76,9 +76,9 @@ def _sized(obj: BpfObject, series: int, shards: int) -> Footprint:
 
 def _too_large(obj: BpfObject, settings: Settings, footprint: Footprint) -> str:
     below = range(_LEAST_SERIES, settings.max_series)
-    fit = bisect_right(below, int(settings.max_memory), key=lambda n: _sized(obj, n, 1).total)
+    fit = bisect_right(below, int(settings.max_memory), key=lambda n: _sized(obj, n, 1).counting)
     hint = f"lower max_series to {below[fit - 1]}, or " if fit else ""
     return (
-        f"{settings.max_series} series take {footprint.total / 2**20:.1f} MiB of the kernel's "
+        f"{settings.max_series} series take {footprint.counting / 2**20:.1f} MiB of the kernel's "
         f"memory, and max_memory is {settings.max_memory / 2**20:.1f} MiB: {hint}raise max_memory."
     )

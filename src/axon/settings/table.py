@@ -104,7 +104,7 @@ class Settings:
     max_memory: Annotated[
         Size,
         About(
-            "Bound for everything that the programs keep in the kernel. "
+            "Bound for what the programs keep in the kernel to count; policies have policy_memory. "
             "Each series has a copy for each CPU as far as this allows.",
             low=1 << 20,
             high=64 << 30,
