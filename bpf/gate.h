@@ -434,15 +434,16 @@ static __always_inline int ax_gate_judge(struct __sk_buff *skb, u32 lvl, struct 
 	u64 secret = ctl->secret;
 	u32 end = w->seq + w->end;
 	struct ax_texts *kept;
-	int r, past;
+	int r, past, changed;
 
 	if (s->gen != ctl->gen) {
 		if (ax_identify(skb, lvl))
 			return AX_DO_DROP;
+		changed = s->serial != w->set.serial || s->ident != w->ident || s->block != w->block;
 		s->ident = w->ident;
 		s->block = w->block;
 		s->gen = ctl->gen;
-		if (s->serial != w->set.serial) {
+		if (changed) {
 			s->memo_len = 0;
 			/* let by unread under another set */
 			if (s->r.phase == AX_G_PASS && !(c && c->kind == AX_KIND_UPGRADED))
@@ -780,6 +781,17 @@ static __always_inline int ax_first_fragment(const u8 *th, const u8 *end, const 
 	return AX_TC_SHOT;
 }
 
+/* A packet that is too short for a segment: is it the first fragment of one (IPv4; a fragment's shortest payload is 8)? */
+static __always_inline int ax_short_fragment(const u8 *data, const u8 *end)
+{
+	const u8 *ip = data;
+
+	if (data + 34 <= end && *(u16 *)(data + 12) == bpf_htons(0x0800))
+		ip = data + 14;
+	return ip + 20 <= end && ip[0] >> 4 == 4 && ip[9] == AX_IPPROTO_TCP && *(u16 *)(ip + 6) & bpf_htons(0x2000) &&
+	       !(*(u16 *)(ip + 6) & bpf_htons(0x1fff));
+}
+
 static __always_inline int ax_gate_packet(struct __sk_buff *skb)
 {
 	struct ax_pol_ctl *ctl = ax_pol_control();
@@ -813,7 +825,7 @@ static __always_inline int ax_gate_packet(struct __sk_buff *skb)
 		data = AX_DATA(skb);
 		end = AX_DATA_END(skb);
 		if (data + 14 + 40 > end)
-			return AX_TC_PASS;
+			return ax_short_fragment(data, end) && ctl->mode == AX_POL_MODE_ENFORCE ? AX_TC_SHOT : AX_TC_PASS;
 	}
 	if (*(u16 *)(data + 12) != (u16)skb->protocol)
 		l2 = 0;	/* a link without Ethernet */
