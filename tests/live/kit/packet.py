@@ -68,7 +68,7 @@ class Packet:
         fields = (self.sport, self.dport, self.seq, self.ack, offset // 4 << 4, self.flags)
         tcp = struct.pack("!HHIIBBHHH", *fields, self.window, 0, 0) + self.options + self.data
         pseudo = self.source + self.target + struct.pack("!BBH", 0, 6, len(tcp))
-        check = _checksum(pseudo + tcp) ^ (0x5A5A if damaged else 0)
+        check = checksum(pseudo + tcp) ^ (0x5A5A if damaged else 0)
         tcp = tcp[:16] + struct.pack("!H", check) + tcp[18:]
         return ip_packet(self.source, self.target, tcp)
 
@@ -78,7 +78,7 @@ def ip_packet(
 ) -> bytes:
     """Return an IPv4 packet, or a fragment: its offset in 8 bytes, and 0x2000 if more follow."""
     start = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(payload), ident, fragment, 64, 6, 0)
-    check = struct.pack("!H", _checksum(start + source + target))
+    check = struct.pack("!H", checksum(start + source + target))
     return start[:10] + check + source + target + payload
 
 
@@ -94,7 +94,7 @@ def fragments(packet: Packet, size: int) -> list[bytes]:
     return pieces
 
 
-def _checksum(data: bytes) -> int:
+def checksum(data: bytes) -> int:
     """Return the Internet checksum (RFC 1071)."""
     total: int = sum(struct.unpack(f"!{len(data) // 2}H", data[: len(data) & ~1]))
     if len(data) & 1:

@@ -1,0 +1,211 @@
+"""An Axon with the gate in front of a place's servers, the policies it judges by, and what came of it."""
+
+from __future__ import annotations
+
+import ctypes
+import re
+import socket
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from axon.kernel import tc
+from axon.policy.compile import Compiled, Host
+from axon.policy.enforcer import Enforcer
+from axon.policy.load import parse_policies
+from tests.live.kit.axon import Axon
+from tests.live.kit.world import Place
+
+T = TypeVar("T")
+OFF, AUDIT, ENFORCE = range(3)
+"""enum ax_pol_mode."""
+
+_CLONE_NEWNET = 0x40000000
+_CONTRACT = Path(__file__).parents[3] / "bpf" / "axon_policy.h"
+_BODY = b"Denied by network policy.\n"
+
+
+def inside(place: Place, work: Callable[[], T]) -> T:
+    """Run something in a thread that has entered a place's network namespace."""
+    results: list[T] = []
+    problems: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            with Path("/run/netns", place.name).open("rb") as namespace:
+                _enter(namespace.fileno())
+            results.append(work())
+        except BaseException as e:  # noqa: BLE001 - raised in the caller's thread
+            problems.append(e)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    if problems:
+        raise problems[0]
+    return results[0]
+
+
+def _enter(namespace: int) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.setns(namespace, _CLONE_NEWNET):
+        raise OSError(ctypes.get_errno(), "setns")
+
+
+def _enum(name: str) -> dict[str, int]:
+    """Return an enum of the contract that counts from 0."""
+    found = re.search(rf"enum {name} {{(.*?)}};", _CONTRACT.read_text(), re.DOTALL)
+    assert found
+    return {key: i for i, key in enumerate(re.findall(r"^\t(AX_\w+)", found[1], re.MULTILINE))}
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """How many verdicts there were, of all policies and for none."""
+
+    forwarded: int
+    audit: int
+    dropped: int
+
+
+class Guarded:
+    """The gate in front of the servers of a place, on interfaces of it."""
+
+    def __init__(self, axon: Axon, place: Place) -> None:
+        self.axon = axon
+        self.place = place
+        self.gate = axon.kernel.gate
+        self.enforcer = Enforcer(self.gate, axon.kernel.quiesce)
+        self._reasons = _enum("ax_deny")
+        self.forged = False
+        """Does the test at hand send segments with wrong checksums?"""
+        self._detach = ExitStack()
+
+    def attach(self, interface: str) -> None:
+        """Judge what comes in by an interface of the place."""
+        point = tc.Point(inside(self.place, lambda: socket.if_nametoindex(interface)))
+        inside(self.place, lambda: self.gate.attach(point, inward=False))
+        self._detach.callback(inside, self.place, lambda: tc.detach(point))
+
+    def force(self, text: str, *, mode: int = ENFORCE, host: Host | None = None) -> Compiled:
+        """Put the policies of a YAML text into force, and no others."""
+        compiled = self.enforcer.apply(parse_policies(text, "test.yaml"), host or Host())
+        self.gate.mode = mode
+        return compiled
+
+    def allow(self, port: int, *rules: str, mode: int = ENFORCE, spec: str = "") -> None:
+        """Put one policy into force, `default/web`: these httpRules, in YAML, for a port."""
+        self.force(policy("web", port, *rules, spec=spec), mode=mode)
+
+    def release(self) -> None:
+        """Let no policy be in force."""
+        self.enforcer.apply([], Host())
+        self.gate.mode = OFF
+
+    def denials(self) -> dict[str, int]:
+        """Return the counters of denials by reason, without AX_DENY_; those that are not 0."""
+        values = self.gate.denials()
+        return {
+            name.removeprefix("AX_DENY_"): int(values[i])
+            for name, i in self._reasons.items()
+            if name != "AX_DENY_MAX" and values[i]
+        }
+
+    def verdicts(self) -> Verdicts:
+        """Return how many verdicts of each kind there were."""
+        names = _enum("ax_verdict")
+        total = self.gate.verdicts().sum(axis=0)
+        kinds = ("FORWARDED", "AUDIT", "DROPPED")
+        return Verdicts(*(int(total[names["AX_VERDICT_" + kind]]) for kind in kinds))
+
+    def close(self) -> None:
+        """Detach the gate."""
+        self._detach.close()
+
+
+def policy(name: str, port: int, *rules: str, spec: str = "") -> str:
+    """Return a policy for the servers of a port; each rule is YAML in flow style, `spec` further
+    lines of the specification. Without rules: one ingress entry without httpRules.
+    """
+    lines = [
+        "apiVersion: axon.dev/v1alpha1",
+        "kind: L7NetworkPolicy",
+        f"metadata: {{name: {name}}}",
+        "spec:",
+        f'  podSelector: {{matchLabels: {{axon.dev/port: "{port}"}}}}',
+        *([f"  {spec}"] if spec else []),
+        "  ingress:",
+        f"    - httpRules: [{', '.join(rules)}]" if rules else "    - {}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def forbidden(*, name: str = "default/web", body: bool = True) -> bytes:
+    """Return the whole answer to a denied request."""
+    lines = [
+        b"HTTP/1.1 403 Forbidden",
+        b"Content-Type: text/plain",
+        b"Content-Length: %d" % len(_BODY),
+        b"Connection: close",
+        *([b"x-axon-policy: " + name.encode()] if name else []),
+        b"",
+        _BODY if body else b"",
+    ]
+    return b"\r\n".join(lines)
+
+
+@dataclass(frozen=True)
+class End:
+    """What one end of a connection has read, and how it ended: `eof`, `reset` or `silence`."""
+
+    data: bytes
+    how: str
+
+
+def rest(sock: socket.socket, seconds: float = 5.0) -> End:
+    """Read until a connection ends, or until nothing has come for so long."""
+    data = bytearray()
+    before = sock.gettimeout()
+    sock.settimeout(seconds)
+    try:
+        while piece := sock.recv(1 << 20):
+            data += piece
+        how = "eof"
+    except TimeoutError:
+        how = "silence"
+    except (ConnectionResetError, BrokenPipeError):
+        how = "reset"
+    finally:
+        sock.settimeout(before)
+    return End(bytes(data), how)
+
+
+def expect_403(client: socket.socket, *, name: str = "default/web", body: bool = True) -> None:
+    """Fail unless exactly one 403 and the stream's end come."""
+    seen = rest(client)
+    if seen != End(forbidden(name=name, body=body), "eof"):
+        pytest.fail(f"not a 403 and the end: {seen}")
+
+
+def expect_nothing(server: socket.socket) -> None:
+    """Fail unless a server's connection is reset without a byte more."""
+    seen = rest(server)
+    if seen != End(b"", "reset"):
+        pytest.fail(f"the server's end was not reset: {seen}")
+
+
+def checksum_errors(place: Place) -> int:
+    """Return how many segments a place has dropped for their checksum."""
+
+    def read() -> int:
+        # /proc/net is that of the process; a thread's own is beside it
+        text = Path(f"/proc/self/task/{threading.get_native_id()}/net/snmp").read_text()
+        names, values = (line.split() for line in text.splitlines() if line.startswith("Tcp:"))
+        return int(values[names.index("InCsumErrors")])
+
+    return inside(place, read)

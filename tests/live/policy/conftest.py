@@ -1,0 +1,93 @@
+"""What the tests of the gate share: an Axon of the module's own, and servers behind the gate."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from tests.live.kit.axon import Attacher
+from tests.live.kit.gate import Guarded, checksum_errors
+from tests.live.kit.relay import Relay
+from tests.live.kit.wire import Listener
+from tests.live.kit.world import World
+
+_PATHS = {
+    "127.0.0.1": (False, "127.0.0.1", socket.AF_INET),
+    "::1": (False, "::1", socket.AF_INET6),
+    "cable4": (True, "", socket.AF_INET),
+    "cable6": (True, "", socket.AF_INET6),
+}
+
+
+@pytest.fixture(scope="module")
+def guarded(world: World, attach_live: Attacher) -> Iterator[Guarded]:
+    """Give the gate in front of the servers' place: on the loopback device and its cable's end."""
+    made = Guarded(attach_live(), world.server)
+    for interface in ("lo", "cable1"):
+        made.attach(interface)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def gate(guarded: Guarded, world: World) -> Iterator[Guarded]:
+    """Give the gate, without policies before and after; no segment may have a wrong checksum,
+    unless the test forges them.
+    """
+    guarded.release()
+    guarded.forged = False
+    places = (world.server, world.client)
+    before = [checksum_errors(place) for place in places]
+    yield guarded
+    guarded.release()
+    if not guarded.forged:
+        assert [checksum_errors(place) for place in places] == before
+
+
+@pytest.fixture
+def loop(world: World, gate: Guarded) -> Iterator[Listener]:
+    """Give a server behind the gate that is reached over the loopback device by IPv4."""
+    made = Listener(world, world.server, world.server, "127.0.0.1")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def listener(world: World, gate: Guarded) -> Iterator[Listener]:
+    """Give a server behind the gate that is reached over the cable by IPv4."""
+    made = Listener(world, world.server, world.client, world.server.ip4)
+    yield made
+    made.close()
+
+
+@pytest.fixture(params=_PATHS)
+def anywhere(world: World, gate: Guarded, request: pytest.FixtureRequest) -> Iterator[Listener]:
+    """Give a server by each way that leads to it: loopback and cable, IPv4 and IPv6."""
+    cable, address, family = _PATHS[request.param]
+    client = world.client if cable else world.server
+    four = family == socket.AF_INET
+    address = address or (world.server.ip4 if four else world.server.ip6)
+    made = Listener(world, world.server, client, address, family, socket.AF_INET6)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def relay(world: World, guarded: Guarded) -> Iterator[Relay]:
+    """Give the path whose packets the test decides about; the gate is on its end."""
+    guarded.release()
+    made = Relay(world.server, world.client)
+    guarded.attach("relay")
+    yield made
+    made.close()
+    guarded.release()
+
+
+@pytest.fixture
+def far(world: World, guarded: Guarded, relay: Relay) -> Iterator[Listener]:
+    """Give a server behind the gate that is reached over the path."""
+    made = Listener(world, world.server, world.client, relay.address)
+    yield made
+    made.close()

@@ -1,0 +1,562 @@
+"""What two readers could understand differently is denied before its server reads a byte of it."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tests.live.kit.gate import End, Guarded, expect_403, forbidden, rest
+from tests.live.kit.wire import OK, Listener, get, head, post, receive
+
+HOST = "Host: wire.test"
+EVERYTHING = '{method: "*", path: /**}'
+PUBLIC = '{method: ["GET", "POST"], path: /pub/*}'
+
+
+def line(text: str) -> bytes:
+    """Return a request with this request line."""
+    return head(text, HOST)
+
+
+def fields(*more: str) -> bytes:
+    """Return a POST with these fields."""
+    return head("POST /pub/a HTTP/1.1", HOST, *more)
+
+
+PATHS = {
+    "not public": "/secret",
+    "prefix without boundary": "/public",
+    "prefix without slash": "/pub",
+    "double slash": "/pub//a",
+    "double slash first": "//pub/a",
+    "dot": "/pub/./a",
+    "dot at the end": "/pub/.",
+    "dots": "/pub/../secret",
+    "dots at the end": "/pub/..",
+    "encoded dots": "/pub/%2e%2e/secret",
+    "encoded dots, upper": "/pub/%2E%2E/secret",
+    "half encoded dots": "/pub/.%2e/secret",
+    "other half encoded": "/pub/%2e./secret",
+    "encoded dot": "/pub/%2e/a",
+    "encoded slash": "/pub/..%2Fsecret",
+    "encoded slash, lower": "/pub/..%2fsecret",
+    "encoded backslash": "/pub/..%5Csecret",
+    "backslash": "/pub\\\\..\\\\secret",
+    "encoded twice": "/pub/%252e%252e/secret",
+    "encoded twice, slash": "/pub/%252Fsecret",
+    "encoded digits": "/pub/%25%32%65%25%32%65/secret",
+    "encoded three times": "/pub/%25252e%25252e/secret",
+    "parameters": "/pub/a;b=c",
+    "parameters of dots": "/pub/..;/secret",
+    "encoded NUL": "/pub/a%00",
+    "encoded newline": "/pub/a%0d%0ab",
+    "overlong": "/pub/%c0%ae%c0%ae/secret%2e",
+    "half an escape": "/pub/%2",
+    "no escape": "/pub/%zz",
+    "escape by u": "/pub/%u002e",
+    "fragment": "/pub/a#b",
+    "fragment in the query": "/pub/a?b#c",
+    "not ASCII": "/pub/\xe9",
+    "control": "/pub/\x01a",
+    "tab": "/pub/\ta",
+    "DEL": "/pub/\x7f",
+    "NUL": "/pub/\x00a",
+    "absolute": "http://wire.test/pub/a",
+    "absolute of another": "http://other.test/pub/a",
+    "absolute without a path": "http://wire.test",
+    "authority": "wire.test:80",
+    "relative": "pub/a",
+    "star": "*",
+    "query alone": "?a",
+    "empty": "",
+    "too long": "/pub/" + "a" * 2100,
+}
+
+
+@pytest.mark.parametrize("path", PATHS.values(), ids=PATHS)
+def test_paths(gate: Guarded, loop: Listener, path: str) -> None:
+    """A path that is not canonical, or that no rule allows, is denied."""
+    gate.allow(loop.port, PUBLIC)
+    wire = loop.connect()
+    wire.client.sendall(line(f"GET {path} HTTP/1.1"))
+    expect_denied(wire.client, wire.server)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        p
+        for p in PATHS.values()
+        if not p.startswith(("/secret", "/pub")) or not set("./%;#?\\\\").isdisjoint(p[1:])
+    ],
+)
+def test_paths_where_everything_is_allowed(gate: Guarded, loop: Listener, path: str) -> None:
+    """A path that is not canonical is denied also where every path is allowed."""
+    if path in {"/pub/a", "/public"}:
+        pytest.fail("no such path is meant")
+    gate.allow(loop.port, EVERYTHING)
+    wire = loop.connect()
+    wire.client.sendall(line(f"GET {path} HTTP/1.1"))
+    expect_denied(wire.client, wire.server)
+
+
+LINES = {
+    "two blanks before the target": "GET  /pub/a HTTP/1.1",
+    "two blanks behind it": "GET /pub/a  HTTP/1.1",
+    "tab": "GET\t/pub/a\tHTTP/1.1",
+    "blank first": " GET /pub/a HTTP/1.1",
+    "blank last": "GET /pub/a HTTP/1.1 ",
+    "no version": "GET /pub/a",
+    "empty version": "GET /pub/a ",
+    "version in lower case": "GET /pub/a http/1.1",
+    "version 1.2": "GET /pub/a HTTP/1.2",
+    "version 2.0": "GET /pub/a HTTP/2.0",
+    "version 0.9": "GET /pub/a HTTP/0.9",
+    "version 1.10": "GET /pub/a HTTP/1.10",
+    "version 1.01": "GET /pub/a HTTP/01.1",
+    "other protocol": "GET /pub/a HTCPCP/1.1",
+    "method in lower case": "get /pub/a HTTP/1.1",
+    "method with a colon": "GE:T /pub/a HTTP/1.1",
+    "method of another": "DELETE /pub/a HTTP/1.1",
+    "long method": "G" * 40 + " /pub/a HTTP/1.1",
+    "CONNECT": "CONNECT wire.test:80 HTTP/1.1",
+    "CONNECT with a path": "CONNECT /pub/a HTTP/1.1",
+    "OPTIONS *": "OPTIONS * HTTP/1.1",
+    "TRACE": "TRACE /pub/a HTTP/1.1",
+    "NUL in the version": "GET /pub/a HTTP/1.1\x00",
+    "CR in the line": "GET /pub/a\rHTTP/1.1",
+    "vertical tab": "GET /pub/a\x0bHTTP/1.1",
+    "blank in the target": "GET /pub/a b HTTP/1.1",
+}
+
+
+@pytest.mark.parametrize("text", LINES.values(), ids=LINES)
+def test_request_lines(gate: Guarded, loop: Listener, text: str) -> None:
+    """A request line that is not exactly one of HTTP/1 (RFC 9112 section 3) is denied."""
+    gate.allow(loop.port, PUBLIC)
+    wire = loop.connect()
+    wire.client.sendall(line(text))
+    expect_denied(wire.client, wire.server)
+
+
+FIELDS = {
+    "both lengths": ("Content-Length: 4", "Transfer-Encoding: chunked"),
+    "both lengths, other order": ("Transfer-Encoding: chunked", "Content-Length: 4"),
+    "two lengths": ("Content-Length: 4", "Content-Length: 5"),
+    "the same length twice": ("Content-Length: 4", "Content-Length: 4"),
+    "list of lengths": ("Content-Length: 4, 4",),
+    "signed length": ("Content-Length: +4",),
+    "negative length": ("Content-Length: -4",),
+    "hexadecimal length": ("Content-Length: 0x4",),
+    "length with a fraction": ("Content-Length: 4.0",),
+    "length with a blank": ("Content-Length: 4 0",),
+    "empty length": ("Content-Length:",),
+    "blank length": ("Content-Length:  ",),
+    "huge length": ("Content-Length: 99999999999999999999",),
+    "length that overflows": ("Content-Length: 18446744073709551620",),
+    "length with underscore": ("Content-Length: 1_0",),
+    "quoted length": ('Content-Length: "4"',),
+    "coding twice": ("Transfer-Encoding: chunked", "Transfer-Encoding: chunked"),
+    "coding list": ("Transfer-Encoding: chunked, chunked",),
+    "coding gzip, chunked": ("Transfer-Encoding: gzip, chunked",),
+    "coding chunked, identity": ("Transfer-Encoding: chunked, identity",),
+    "coding identity": ("Transfer-Encoding: identity",),
+    "coding xchunked": ("Transfer-Encoding: xchunked",),
+    "coding chunkedx": ("Transfer-Encoding: chunkedx",),
+    "coding quoted": ('Transfer-Encoding: "chunked"',),
+    "coding with a parameter": ("Transfer-Encoding: chunked;q=1",),
+    "coding with vertical tab": ("Transfer-Encoding: \x0bchunked",),
+    "coding empty": ("Transfer-Encoding:",),
+    "coding with a comma": ("Transfer-Encoding: chunked,",),
+    "blank before the colon": ("Content-Length : 4",),
+    "blank before a plain colon": ("X-A : 4",),
+    "tab before the colon": ("Content-Length\t: 4",),
+    "fold": ("X-A: b", " c"),
+    "fold by tab": ("X-A: b", "\tc"),
+    "fold of a coding": ("Transfer-Encoding:", " chunked"),
+    "fold of a length": ("Content-Length:", " 4"),
+    "no colon": ("X-A",),
+    "empty name": (": b",),
+    "NUL in a value": ("X-A: b\x00c",),
+    "NUL in a name": ("X\x00A: b",),
+    "CR in a value": ("X-A: b\rc",),
+    "LF in a value": ("X-A: b\nc",),
+    "LF and a smuggled field": ("X-A: b\nTransfer-Encoding: chunked",),
+    "control in a value": ("X-A: b\x08",),
+    "DEL in a value": ("X-A: b\x7f",),
+    "not ASCII in a name": ("X-\xe9: b",),
+    "brackets in a name": ("X(A): b",),
+    "at in a name": ("X@A: b",),
+    "another host": ("Host: other.test",),
+    "the same host": ("Host: wire.test",),
+    "upgrade to h2c": ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AA"),
+    "upgrade to h2c in a list": ("Connection: Upgrade", "Upgrade: websocket, h2c"),
+    "upgrade to TLS": ("Connection: Upgrade", "Upgrade: TLS/1.0"),
+    "two upgrades": ("Connection: Upgrade", "Upgrade: websocket", "Upgrade: websocket"),
+    "upgrade with a body": ("Connection: Upgrade", "Upgrade: websocket", "Content-Length: 4"),
+    "upgrade and chunked": (
+        "Connection: Upgrade",
+        "Upgrade: websocket",
+        "Transfer-Encoding: chunked",
+    ),
+    "override of the method": ("X-HTTP-Method-Override: DELETE",),
+    "override, shorter": ("X-HTTP-Method: DELETE",),
+    "override, other name": ("X-Method-Override: DELETE",),
+    "override in another case": ("x-http-METHOD-override: DELETE",),
+}
+
+
+@pytest.mark.parametrize("more", FIELDS.values(), ids=FIELDS)
+def test_fields(gate: Guarded, loop: Listener, more: tuple[str, ...]) -> None:
+    """Header fields that leave open where a message ends, or what it is, are denied."""
+    gate.allow(loop.port, EVERYTHING)
+    wire = loop.connect()
+    wire.client.sendall(fields(*more) + b"0\r\n\r\n")
+    expect_denied(wire.client, wire.server)
+
+
+HEADS = {
+    "bare LF": b"GET /pub/a HTTP/1.1\nHost: wire.test\n\n",
+    "bare LF behind the request line": b"GET /pub/a HTTP/1.1\nHost: wire.test\r\n\r\n",
+    "bare LF behind a field": b"GET /pub/a HTTP/1.1\r\nHost: wire.test\n\r\n",
+    "bare LF at the end": b"GET /pub/a HTTP/1.1\r\nHost: wire.test\r\n\n",
+    "bare CR": b"GET /pub/a HTTP/1.1\rHost: wire.test\r\r",
+    "bare CR behind a field": b"GET /pub/a HTTP/1.1\r\nHost: wire.test\rX: y\r\n\r\n",
+    "CR CR LF": b"GET /pub/a HTTP/1.1\r\r\nHost: wire.test\r\n\r\n",
+    "LF before the request line": b"\nGET /pub/a HTTP/1.1\r\nHost: wire.test\r\n\r\n",
+    "NUL before the request line": b"\0GET /pub/a HTTP/1.1\r\nHost: wire.test\r\n\r\n",
+    "no host": b"GET /pub/a HTTP/1.1\r\n\r\n",
+    "host with a path": b"GET /pub/a HTTP/1.1\r\nHost: wire.test/pub\r\n\r\n",
+    "host with a user": b"GET /pub/a HTTP/1.1\r\nHost: a@wire.test\r\n\r\n",
+    "host with a blank": b"GET /pub/a HTTP/1.1\r\nHost: wire test\r\n\r\n",
+    "host list": b"GET /pub/a HTTP/1.1\r\nHost: wire.test, other.test\r\n\r\n",
+    "host with two ports": b"GET /pub/a HTTP/1.1\r\nHost: wire.test:80:81\r\n\r\n",
+    "host with letters for a port": b"GET /pub/a HTTP/1.1\r\nHost: wire.test:a\r\n\r\n",
+    "host with an open bracket": b"GET /pub/a HTTP/1.1\r\nHost: [::1\r\n\r\n",
+    "folded first field": b"GET /pub/a HTTP/1.1\r\n Host: wire.test\r\n\r\n",
+    "chunked in HTTP/1.0": b"POST /pub/a HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "HTTP/0.9": b"GET /pub/a\r\n",
+    "HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0",
+    "TLS": bytes.fromhex("160301020001000001fc0303") + b"\x07" * 500,
+    "SSH": b"SSH-2.0-OpenSSH_9.2\r\n",
+    "Redis": b"*1\r\n$4\r\nPING\r\n",
+    "PROXY protocol": b"PROXY TCP4 1.1.1.1 2.2.2.2 1 2\r\nGET /pub/a HTTP/1.1\r\nHost: a\r\n\r\n",
+    "PROXY protocol 2": b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c" + b"\1" * 12,
+    "a head without an end": b"GET /pub/a HTTP/1.1\r\nHost: wire.test\r\n" + b"X: y\r\n" * 50_000,
+    "a field without an end": b"GET /pub/a HTTP/1.1\r\nHost: wire.test\r\nX: " + b"y" * 300_000,
+}
+
+
+@pytest.mark.parametrize("raw", HEADS.values(), ids=HEADS)
+def test_heads(gate: Guarded, loop: Listener, raw: bytes) -> None:
+    """Bytes that are no exact HTTP/1 request, or no HTTP at all, are denied."""
+    gate.allow(loop.port, EVERYTHING)
+    wire = loop.connect()
+    wire.client.settimeout(3)
+    try:
+        wire.client.sendall(raw)
+    except (ConnectionResetError, BrokenPipeError, TimeoutError):
+        assert len(raw) > 1000
+    seen = rest(wire.server, 2)
+    if len(raw) < 1000:
+        assert seen == End(b"", "reset")
+    else:  # what was read before the fault is no whole request
+        assert b"\r\n\r\n" not in seen.data
+        assert seen.how == "reset"
+    assert rest(wire.client, 2).how in {"eof", "reset"}
+
+
+CHUNKS = {
+    "no size": b"\r\nabcd\r\n0\r\n\r\n",
+    "extension without a size": b";a=b\r\n0\r\n\r\n",
+    "size with 0x": b"0x4\r\nabcd\r\n0\r\n\r\n",
+    "signed size": b"+4\r\nabcd\r\n0\r\n\r\n",
+    "negative size": b"-4\r\nabcd\r\n0\r\n\r\n",
+    "size that overflows": b"10000000000000004\r\nabcd\r\n0\r\n\r\n",
+    "size of sixteen digits": b"0000000000000004\r\nabcd\r\n0\r\n\r\n",
+    "blank before the size": b" 4\r\nabcd\r\n0\r\n\r\n",
+    "blank behind the size": b"4 \r\nabcd\r\n0\r\n\r\n",
+    "tab behind the size": b"4\t\r\nabcd\r\n0\r\n\r\n",
+    "LF behind the size": b"4\nabcd\r\n0\r\n\r\n",
+    "CR behind the size": b"4\rabcd\r\n0\r\n\r\n",
+    "LF behind the data": b"4\r\nabcd\n0\r\n\r\n",
+    "nothing behind the data": b"4\r\nabcd0\r\n\r\n",
+    "more data than said": b"4\r\nabcde\r\n0\r\n\r\n",
+    "LF in an extension": b"4;a\nb\r\nabcd\r\n0\r\n\r\n",
+    "CR in an extension": b"4;a\rb\r\nabcd\r\n0\r\n\r\n",
+    "NUL in an extension": b"4;a\0\r\nabcd\r\n0\r\n\r\n",
+    "letters": b"zz\r\n",
+    "comma": b"4,5\r\nabcd\r\n0\r\n\r\n",
+    "LF at the very end": b"0\r\n\n",
+    "LF behind the last size": b"0\n\r\n",
+    "trailer of a length": b"0\r\nContent-Length: 4\r\n\r\n",
+    "trailer of a coding": b"0\r\nTransfer-Encoding: chunked\r\n\r\n",
+    "trailer of a host": b"0\r\nHost: other.test\r\n\r\n",
+    "trailer with a fold": b"0\r\nX: a\r\n b\r\n\r\n",
+    "trailer with a bare LF": b"0\r\nX: a\nb\r\n\r\n",
+    "trailer without a colon": b"0\r\nX\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("alone", [False, True])
+@pytest.mark.parametrize("raw", CHUNKS.values(), ids=CHUNKS)
+def test_chunks(gate: Guarded, loop: Listener, raw: bytes, alone: bool) -> None:
+    """Chunked framing that is not exact (RFC 9112 section 7.1) is denied before it is read."""
+    gate.allow(loop.port, EVERYTHING)
+    wire = loop.connect()
+    start = fields("Transfer-Encoding: chunked")
+    if alone:
+        wire.ask(start)
+        wire.client.sendall(raw)
+    else:
+        wire.client.sendall(start + raw)
+    assert rest(wire.server) == End(b"", "reset")
+    assert rest(wire.client).how in {"reset", "eof"}
+
+
+SMUGGLED = {
+    "behind a length": post("/pub/a", b"abcd"),
+    "behind chunks": fields("Transfer-Encoding: chunked") + b"4\r\nabcd\r\n0\r\n\r\n",
+    "behind chunks and trailers": fields("Transfer-Encoding: chunked") + b"0\r\nX: y\r\n\r\n",
+    "behind a GET": get("/pub/a"),
+    "behind a GET with a body": head("GET /pub/a HTTP/1.1", HOST, "Content-Length: 4") + b"abcd",
+    "behind an empty line": get("/pub/a") + b"\r\n",
+    "behind HTTP/1.0": head("GET /pub/a HTTP/1.0", "Connection: keep-alive"),
+}
+
+
+@pytest.mark.parametrize("answered", [False, True])
+@pytest.mark.parametrize("first", SMUGGLED.values(), ids=SMUGGLED)
+def test_smuggled(gate: Guarded, loop: Listener, first: bytes, answered: bool) -> None:
+    """A denied request exactly behind an allowed one is found, however the first one ended."""
+    gate.allow(loop.port, PUBLIC)
+    wire = loop.connect()
+    if answered:
+        wire.ask(first)
+        wire.answer()
+        wire.client.sendall(get("/secret"))
+        expect_403(wire.client)
+    else:
+        wire.client.sendall(first + get("/secret"))
+        assert rest(wire.client) == End(b"", "reset")
+    assert rest(wire.server) == End(b"", "reset")
+
+
+@pytest.mark.parametrize("first", SMUGGLED.values(), ids=SMUGGLED)
+def test_allowed_behind(gate: Guarded, loop: Listener, first: bytes) -> None:
+    """An allowed one there passes."""
+    gate.allow(loop.port, PUBLIC)
+    wire = loop.connect()
+    wire.exchange(first + get("/pub/b"), OK + OK)
+    wire.exchange(get("/pub/c"))
+    wire.finish()
+
+
+BROWSER = (
+    "User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0",
+    "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8",
+    "Accept-Language: de,en-US;q=0.7,en;q=0.3",
+    "Accept-Encoding: gzip, deflate, br, zstd",
+    "Connection: keep-alive",
+    "Upgrade-Insecure-Requests: 1",
+    "Sec-Fetch-Dest: document",
+    "Priority: u=0, i",
+)
+GOOD = {
+    "curl": head("GET /pub/a HTTP/1.1", "Host: a:80", "User-Agent: curl/8.5", "Accept: */*"),
+    "browser": get("/pub/a", *BROWSER),
+    "large cookie": get(
+        "/pub/a", *BROWSER, "Cookie: " + "; ".join(f"k{i}=" + "v" * 60 for i in range(125))
+    ),
+    "long query": get("/pub/a?" + "&".join(f"a{i}=%2e%2E%2f..//;{i}" for i in range(400))),
+    "empty query": get("/pub/a?"),
+    "question in the query": get("/pub/a?b?c/../d"),
+    "query not ASCII": get("/pub/a?b=\xfc"),
+    "long path": get("/pub/" + "a" * 2000),
+    "deep path": get("/pub" + "/a" * 100),
+    "dots in a name": get("/pub/a..b/...c/.well-known"),
+    "trailing slash": get("/pub/"),
+    "trailing slash below": get("/pub/a/"),
+    "escapes": get("/pub/%20a%C3%BC%3F%23%3b%2c"),
+    "signs": get("/pub/-._~!$&'()*+,=:@"),
+    "percent": get("/pub/100%25"),
+    "many fields": get("/pub/a", *(f"X-{i}: {i}" for i in range(100))),
+    "empty value": get("/pub/a", "X-A:", "X-B: "),
+    "blanks about a value": get("/pub/a", "X-A: \t b \t ", "X-B:b"),
+    "obs-text": get("/pub/a", "X-A: \xe9\xff\x80"),
+    "tab in a value": get("/pub/a", "X-A: a\tb"),
+    "quoted": get("/pub/a", 'X-A: "a\\"b;,:="'),
+    "long name": get("/pub/a", "X-" + "a" * 300 + ": b"),
+    "names like others": get(
+        "/pub/a", "Hosts: a", "Content-Lengths: x", "Transfer-Encodings: y", "X-Host: b"
+    ),
+    "prefixes of others": get(
+        "/pub/a", "Hos: a", "Content-Lengt: x", "Upgrad: h2c", "X-HTTP-Metho: DELETE"
+    ),
+    "empty line before": b"\r\n" + get("/pub/a"),
+    "two empty lines before": b"\r\n\r\n" + get("/pub/a"),
+    "field names in any case": head("GET /pub/a HTTP/1.1", "hOSt: a", "CONTENT-LENGTH: 0"),
+    "IPv6 host": head("GET /pub/a HTTP/1.1", "Host: [fd77::1]:8080"),
+    "empty host": head("GET /pub/a HTTP/1.1", "Host:"),
+    "host with a port": head("GET /pub/a HTTP/1.1", "Host: wire.test:8080"),
+    "HTTP/1.0": head("GET /pub/a HTTP/1.0"),
+    "ab": head(
+        "GET /pub/a HTTP/1.0", "Connection: Keep-Alive", "Host: a", "User-Agent: ApacheBench/2.3"
+    ),
+    "length 0": post("/pub/a", b""),
+    "length with zeros": head("POST /pub/a HTTP/1.1", HOST, "Content-Length: 0004") + b"abcd",
+    "body": post("/pub/a", b"a=b&c=d"),
+    "large body": post("/pub/a", b"GET /secret HTTP/1.1\r\n\r\n" * 10_000),
+    "chunks": fields("Transfer-Encoding: chunked")
+    + b"4\r\nabcd\r\n1A\r\n"
+    + b"x" * 26
+    + b"\r\n0\r\n\r\n",
+    "chunked in upper case": fields("Transfer-Encoding: Chunked") + b"0\r\n\r\n",
+    "chunked with a blank": fields("Transfer-Encoding: chunked ") + b"0\r\n\r\n",
+    "chunk extensions": fields("Transfer-Encoding: chunked")
+    + b'4;a=b;c="d e"\r\nabcd\r\n0;e\r\n\r\n',
+    "chunk trailers": fields("Transfer-Encoding: chunked", "Trailer: X")
+    + b"0\r\nX: y\r\nY: z\r\n\r\n",
+    "chunk size with zeros": fields("Transfer-Encoding: chunked") + b"0004\r\nabcd\r\n000\r\n\r\n",
+    "many small chunks": fields("Transfer-Encoding: chunked") + b"1\r\na\r\n" * 3000 + b"0\r\n\r\n",
+    "large chunks": fields("Transfer-Encoding: chunked")
+    + (b"10000\r\n" + b"b" * 65536 + b"\r\n") * 4
+    + b"0\r\n\r\n",
+    "multipart": post(
+        "/pub/a",
+        b"--x\r\nContent-Disposition: form-data\r\n\r\nHost: b\r\n--x--\r\n",
+        "Content-Type: multipart/form-data; boundary=x",
+    ),
+    "GET with a body": head("GET /pub/a HTTP/1.1", HOST, "Content-Length: 4") + b"abcd",
+    "TE": get("/pub/a", "TE: trailers", "Connection: TE"),
+    "authorization": get("/pub/a", "Authorization: Bearer " + "e" * 3000),
+    "thirty pipelined": get("/pub/a") * 30,
+}
+
+
+@pytest.mark.parametrize("raw", GOOD.values(), ids=GOOD)
+def test_good(gate: Guarded, anywhere: Listener, raw: bytes) -> None:
+    """What real clients send passes as it is, whether it comes first or on a kept connection."""
+    gate.allow(anywhere.port, PUBLIC)
+    wire = anywhere.connect()
+    replies = OK * max(1, raw.count(get("/pub/a")) if raw.startswith(get("/pub/a")) else 1)
+    for _ in range(3):
+        wire.exchange(raw, replies)
+    wire.exchange(get("/pub/z"))
+    wire.client.sendall(get("/secret"))
+    expect_denied(wire.client, wire.server)
+
+
+def test_expect_continue(gate: Guarded, anywhere: Listener) -> None:
+    """A client that waits for 100 (Continue) gets it from its server."""
+    gate.allow(anywhere.port, PUBLIC)
+    wire = anywhere.connect()
+    for _ in range(3):
+        wire.ask(fields("Content-Length: 2000", "Expect: 100-continue"))
+        wire.answer(head("HTTP/1.1 100 Continue"))
+        wire.ask(b"b" * 2000)
+        wire.answer()
+    wire.finish()
+
+
+def test_expect_continue_denied(gate: Guarded, anywhere: Listener) -> None:
+    """A denied one reads a 403 in its place."""
+    gate.allow(anywhere.port, PUBLIC)
+    wire = anywhere.connect()
+    wire.client.sendall(
+        head("PUT /pub/a HTTP/1.1", HOST, "Content-Length: 9", "Expect: 100-continue")
+    )
+    expect_403(wire.client)
+
+
+@pytest.mark.parametrize("name", ["large body", "chunks", "many small chunks", "chunk extensions"])
+@pytest.mark.parametrize("step", [7, 1000])
+def test_bodies_in_packets(gate: Guarded, anywhere: Listener, name: str, step: int) -> None:
+    """Bodies pass in any number of packets."""
+    gate.allow(anywhere.port, PUBLIC)
+    wire = anywhere.connect()
+    raw = GOOD[name][: 3000 if name == "large body" else None]
+    if name == "large body":
+        raw = post("/pub/a", raw)
+    wire.ask(raw, step=step)
+    wire.answer()
+    wire.exchange(get("/pub/b"))
+    wire.finish()
+
+
+ALLOWED_HEAD = (
+    b"\r\n" + head("POST /pub/a%20b HTTP/1.1", HOST, "X-A: b", "Content-Length: 3") + b"abc"
+)
+DENIED_HEAD = head("GET /pub/%C3%BC/../x HTTP/1.1", HOST, "Upgrade: no")
+NOT_ALLOWED_HEAD = head("POST /pubs/a HTTP/1.1", HOST, "X-A: b", "Content-Length: 0")
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_allowed_in_single_bytes(gate: Guarded, anywhere: Listener, chunked: bool) -> None:
+    """An allowed request, one byte a packet, passes as it is."""
+    gate.allow(anywhere.port, PUBLIC)
+    wire = anywhere.connect()
+    raw = GOOD["chunk extensions"] if chunked else ALLOWED_HEAD
+    for _ in range(2):
+        wire.ask(raw, step=1)
+        wire.answer()
+    wire.client.sendall(get("/secret"))
+    expect_403(wire.client)
+
+
+def test_allowed_in_two_packets(gate: Guarded, loop: Listener) -> None:
+    """An allowed request passes in two packets, wherever it is cut."""
+    gate.allow(loop.port, PUBLIC)
+    wire = loop.connect()
+    for raw in (ALLOWED_HEAD, GOOD["chunk extensions"]):
+        for at in range(1, len(raw)):
+            wire.ask(raw[:at])
+            wire.ask(raw[at:])
+            wire.answer()
+    wire.finish()
+
+
+@pytest.mark.parametrize("raw", [DENIED_HEAD, NOT_ALLOWED_HEAD], ids=["path", "rule"])
+def test_denied_in_two_packets(gate: Guarded, loop: Listener, raw: bytes) -> None:
+    """A denied request in two packets, wherever it is cut, gets its 403, and its server does not
+    read the packet that decides.
+    """
+    gate.allow(loop.port, PUBLIC)
+    for at in range(1, len(raw)):
+        wire = loop.connect()
+        wire.client.sendall(raw[:at])
+        time.sleep(0.002)
+        wire.client.sendall(raw[at:])
+        assert rest(wire.client) == End(forbidden(), "eof"), at
+        seen = rest(wire.server)
+        assert seen.how == "reset"
+        assert len(seen.data) <= at
+        wire.client.close()
+        wire.server.close()
+
+
+@pytest.mark.parametrize("raw", [DENIED_HEAD, NOT_ALLOWED_HEAD], ids=["path", "rule"])
+def test_denied_in_single_bytes(gate: Guarded, anywhere: Listener, raw: bytes) -> None:
+    """A denied request, one byte a packet, gets its 403, and its server never has it whole."""
+    gate.allow(anywhere.port, PUBLIC)
+    wire = anywhere.connect()
+    got = b""
+    for i in range(len(raw)):
+        wire.client.sendall(raw[i : i + 1])
+        try:
+            got += receive(wire.server, 1)
+        except ConnectionResetError:
+            break
+    assert len(got) < len(raw)
+    assert raw.startswith(got)
+    assert rest(wire.client) == End(forbidden(), "eof")
+
+
+def expect_denied(client: object, server: object) -> None:
+    """Fail unless the client reads a 403 or a reset, and the server is reset without a byte."""
+    seen, heard = rest(client), rest(server)  # type: ignore[arg-type]
+    if heard != End(b"", "reset"):
+        pytest.fail(f"the server's end: {heard}")
+    if seen not in {End(forbidden(), "eof"), End(b"", "reset")}:
+        pytest.fail(f"the client's end: {seen}")
