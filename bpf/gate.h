@@ -216,6 +216,7 @@ enum ax_gate_do {
 	AX_DO_DROP,
 	AX_DO_ANSWER,		/* a 403 */
 	AX_DO_RESET,
+	AX_DO_END,		/* reset the server's end alone, once more: the client has its answer */
 };
 
 /* Reads the packet's payload from `from` on and judges it. AX_DO_PASS, or why not in w->reason. */
@@ -531,6 +532,9 @@ static __always_inline int ax_gate_judge(struct __sk_buff *skb, u32 lvl, struct 
 		s->r.phase = w->soft ? AX_G_LOST : AX_G_DENIED;
 		if (w->soft)
 			return AX_DO_PASS;
+		/* what was let by may wait until a process lets go of the socket: the reset comes behind it */
+		if ((s32)(w->seq + past - w->rcv_nxt) > 0)
+			w->rcv_nxt = w->seq + past;
 		/* what was let by in this packet before is owed an answer; it does not get there either */
 		w->head_only = w->r.method_len == 4 && *(u32 *)w->t.method == ('H' | 'E' << 8 | 'A' << 16 | 'D' << 24);
 		return w->reason != AX_DENY_NON_HTTP && w->heads == (w->reason == AX_DENY_RULE) && ax_nothing_owed(s, c, w) ?
@@ -758,9 +762,12 @@ AX_GLOBAL int ax_gate_end(struct __sk_buff *skb, u32 lvl, u32 what)
 	ax_deny_count(w->reason);
 	if (what == AX_DO_DROP)
 		return AX_TC_SHOT;
-	ax_verdict_count(w->policy, AX_VERDICT_DROPPED);
+	if (what != AX_DO_END)
+		ax_verdict_count(w->policy, AX_VERDICT_DROPPED);
 	if (ax_prepare(skb, lvl))
 		return AX_TC_SHOT;
+	if (what == AX_DO_END)
+		return ax_rewrite(skb, lvl, AX_TCP_RST, 0) ? AX_TC_SHOT : AX_TC_PASS;
 	return what == AX_DO_ANSWER ? ax_answer(skb, lvl, ctl->header) : ax_reset_both(skb, lvl);
 }
 
@@ -973,7 +980,7 @@ static __always_inline int ax_gate_packet(struct __sk_buff *skb)
 		r = ax_gate_listener(skb, lvl, 1);
 		goto out;
 	}
-	if (!len)
+	if (!len && !(flags & AX_TCP_FIN))
 		goto release;
 	tp = bpf_tcp_sock(sk);
 	if (!tp)
@@ -981,6 +988,15 @@ static __always_inline int ax_gate_packet(struct __sk_buff *skb)
 	w->rcv_nxt = AX_READ(tp->rcv_nxt);
 	w->snd_nxt = AX_READ(tp->snd_nxt);
 	una = AX_READ(tp->snd_una);
+	g = bpf_sk_storage_get(&ax_gates, sk, 0, 0);
+	if (g && g->s.r.phase == AX_G_DENIED && !w->soft) {
+		/* its reset was not taken: of what was in front of it TCP has discarded something */
+		w->reason = AX_DENY_POSITION;
+		r = AX_DO_END;
+		goto acted;
+	}
+	if (!len)
+		goto release;
 	if (!w->soft && (!(flags & AX_TCP_ACK) || (s32)(w->snd_nxt - ack) < 0 || (s32)(ack - una) < -AX_OLD_ACK)) {
 		/* TCP would discard it: it ends nobody's connection, and nothing is read of it */
 		w->reason = AX_DENY_STRAY;
@@ -996,7 +1012,6 @@ static __always_inline int ax_gate_packet(struct __sk_buff *skb)
 	ax_local(sk, w->laddr);
 	ax_remote(sk, w->raddr);
 	c = bpf_sk_storage_get(&ax_conns, sk, 0, 0);
-	g = bpf_sk_storage_get(&ax_gates, sk, 0, 0);
 	if (!g) {
 		g = bpf_sk_storage_get(&ax_gates, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 		if (!g) {
