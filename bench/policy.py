@@ -18,13 +18,13 @@ PATH = "/api/users/0123456789/orders/0123456789/items/0123456789abcd"  # 60 byte
 _JUDGED, _PLAIN, _AGAIN = 18721, 18722, 18723
 _LO = 1
 _ENFORCE = 2
-_RULES = (1, 100, 1000, 10_000)
+_RULES = (3, 100, 1000, 10_000)
 _AN_ENTRY = 250
 
 
 def _policy(port: int, rules: int) -> str:
-    """Return a policy of so many rules, the last of which allows what is asked."""
-    paths = [f"/service-{i}/items/{{id}}" for i in range(rules - 1)] + ["/", PATH]
+    """Return a policy of so many rules (three at least); the last one allows what is asked."""
+    paths = [f"/service-{i}/items/{{id}}" for i in range(max(rules - 3, 0))] + ["/", "/count", PATH]
     lines = [
         "apiVersion: axon.dev/v1alpha1",
         "kind: L7NetworkPolicy",
