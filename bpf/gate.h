@@ -21,8 +21,7 @@ struct ax_link {
 /* Where a connection's judgement stands. */
 struct ax_gate_state {
 	u32 next;		/* everything before this sequence number has been decided */
-	u32 heads;		/* where the newest head, or chunk's framing, ended, */
-	u32 tent;		/* and where the oldest began that TCP may not have taken, if `open` */
+	u32 heads;		/* where the newest head, or chunk's framing, ended: TCP may not have taken it yet, if `open` */
 	u32 memo_seq;		/* where the head in `memo` began last */
 	u32 n;			/* requests that were let by */
 	u32 gen;		/* the generation that the following hold for */
@@ -32,7 +31,6 @@ struct ax_gate_state {
 	u32 start;		/* of first data that met the listener: where it began */
 	u16 memo_len;		/* of the last head, if it came alone in a packet; 0: none */
 	u16 memo_policy;
-	u16 memo_rule;
 	u8 memo_verdict;
 	u8 open;
 	struct ax_reading r;
@@ -192,22 +190,12 @@ AX_GLOBAL int ax_identify(struct __sk_buff *skb, u32 lvl)
 	return 0;
 }
 
-/* Saves or brings back the texts of a head that goes on in the next packet. */
-AX_GLOBAL int ax_copy_texts(u32 lvl, u32 save, u32 elvl)
+/* Keeps, or brings back, the texts of a head that goes on in the next packet. */
+static __always_inline void ax_texts_move(struct ax_texts *to, const struct ax_texts *from)
 {
-	struct ax_gw *w = ax_gate_area(lvl);
-	struct ax_early *e = bpf_map_lookup_elem(&ax_early_area, &elvl);
-
-	if (!w || !e)
-		return -1;
 #pragma clang loop unroll(disable)
-	for (u32 i = 0; i < sizeof(struct ax_texts) / 8; i++) {
-		if (save)
-			((u64 *)&e->t)[i] = ((u64 *)&w->t)[i];
-		else
-			((u64 *)&w->t)[i] = ((u64 *)&e->t)[i];
-	}
-	return 0;
+	for (u32 i = 0; i < sizeof(struct ax_texts) / 8; i++)
+		((u64 *)to)[i] = ((const u64 *)from)[i];
 }
 
 /* What becomes of the packet at hand. */
@@ -279,13 +267,12 @@ AX_GLOBAL int ax_gate_early(struct __sk_buff *skb, u32 lvl, u64 secret)
 	e->s.start = w->seq;
 	e->s.next = w->seq + w->end;
 	e->s.heads = w->seq + w->framed;
-	e->s.tent = w->seq;
 	e->s.open = 1;
 	e->s.n = w->heads;
 	e->s.gen = 0;
 	e->s.serial = w->set.serial;
 	e->s.r = w->r;
-	ax_copy_texts(lvl, 1, area);
+	ax_texts_move(&e->t, &w->t);
 	if (bpf_map_update_elem(&ax_early, ax_early_pair(w), e, BPF_ANY)) {
 		w->reason = AX_DENY_EARLY;
 		return AX_DO_DROP;
@@ -389,13 +376,6 @@ static __always_inline int ax_in_head(u32 phase)
 	return phase > AX_G_START_LF && phase <= AX_G_HEAD_LF;
 }
 
-static __always_inline void ax_texts_move(struct ax_texts *to, const struct ax_texts *from)
-{
-#pragma clang loop unroll(disable)
-	for (u32 i = 0; i < sizeof(struct ax_texts) / 8; i++)
-		((u64 *)to)[i] = ((const u64 *)from)[i];
-}
-
 /* Has every request that was let by been answered in full, and has the client got the answers? */
 static __always_inline int ax_nothing_owed(const struct ax_gate_state *s, const struct ax_conn *c, const struct ax_gw *w)
 {
@@ -478,8 +458,6 @@ static __always_inline int ax_gate_judge(struct __sk_buff *skb, u32 lvl, struct 
 	if (s->open && (s32)(w->rcv_nxt - s->heads) >= 0)
 		s->open = 0;
 	if (ax_gate_repeats(skb, w, g)) {
-		if (!s->open)
-			s->tent = w->seq;
 		s->open = 1;
 		s->memo_seq = w->seq;
 		s->heads = end;
@@ -549,8 +527,6 @@ static __always_inline int ax_gate_judge(struct __sk_buff *skb, u32 lvl, struct 
 		ax_texts_move(kept, &w->t);
 	}
 	if (w->framed) {
-		if (!s->open)
-			s->tent = w->seq + past;
 		s->open = 1;
 		s->heads = w->seq + w->framed;
 	}
@@ -571,7 +547,6 @@ static __always_inline int ax_gate_judge(struct __sk_buff *skb, u32 lvl, struct 
 		}
 		s->memo_seq = w->seq;
 		s->memo_policy = w->policy;
-		s->memo_rule = w->rule;
 		/* a body, or an upgrade, does not follow from the bytes alone */
 		s->memo_verdict = w->r.phase == AX_G_START && w->head_end == w->end ? w->verdict : AX_VERDICT_NONE;
 	}
@@ -957,7 +932,6 @@ static __always_inline int ax_gate_packet(struct __sk_buff *skb)
 		goto release;
 	}
 	w->half = guard->gen & 1;
-	w->set_no = guard->set;
 	at = w->half * AX_POL_SETS + (guard->set & (AX_POL_SETS - 1));
 	set = bpf_map_lookup_elem(&ax_pol_dir, &at);
 	if (!set)
@@ -966,7 +940,6 @@ static __always_inline int ax_gate_packet(struct __sk_buff *skb)
 	w->policy = set->deny;
 	w->rule = 0xffff;
 	w->soft = ctl->mode != AX_POL_MODE_ENFORCE || !(set->flags & AX_POL_ENFORCE);
-	w->rport = bpf_ntohs(w->sport);
 	if (sk->state == AX_TCP_LISTEN) {
 		/* there is no socket of its own: the packet's addresses stand for it */
 		if (ip6) {

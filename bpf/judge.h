@@ -96,11 +96,9 @@ struct ax_gw {
 	u8 laddr[16];
 	u8 raddr[16];
 	u32 lport;
-	u32 rport;
 	u32 ident;
 	u32 block;
 	u32 half;
-	u32 set_no;
 	struct ax_pol_set set;
 	/* the answer */
 	u32 rcv_nxt;

@@ -113,7 +113,7 @@ class Gate:
         """
         for name, (keys, values) in zip(_KEYED, tables, strict=True):
             table = self._maps[name]
-            old = table.keys() if name != "ax_pol_addr" else self._prefixes()
+            old = table.keys()
             table.delete_many(old[old["half"] == half])
             table.update_many(keys.view(table.key) if len(keys) else keys, values)
 
@@ -151,7 +151,3 @@ class Gate:
             raise AssertionError("an array has no missing entries")
         total: Array = values.sum(axis=0, dtype=np.uint64)
         return total
-
-    def _prefixes(self) -> Array:
-        """Return all keys of the trie, one by one: it has no batch calls before 5.17."""
-        return self._maps["ax_pol_addr"].keys()
