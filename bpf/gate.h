@@ -507,12 +507,10 @@ static __always_inline int ax_gate_judge(struct __sk_buff *skb, u32 lvl, struct 
 		}
 		if (w->reason != AX_DENY_RULE)
 			w->policy = w->set.flags & AX_POL_ENFORCE ? w->set.deny : w->set.audit;
-		s->r.phase = w->soft ? AX_G_LOST : AX_G_DENIED;
-		if (w->soft)
+		if (w->soft) {
+			s->r.phase = AX_G_LOST;
 			return AX_DO_PASS;
-		/* what was let by may wait until a process lets go of the socket: the reset comes behind it */
-		if ((s32)(w->seq + past - w->rcv_nxt) > 0)
-			w->rcv_nxt = w->seq + past;
+		}
 		/* what was let by in this packet before is owed an answer; it does not get there either */
 		w->head_only = w->r.method_len == 4 && *(u32 *)w->t.method == ('H' | 'E' << 8 | 'A' << 16 | 'D' << 24);
 		return w->reason != AX_DENY_NON_HTTP && w->heads == (w->reason == AX_DENY_RULE) && ax_nothing_owed(s, c, w) ?
@@ -963,7 +961,7 @@ static __always_inline int ax_gate_packet(struct __sk_buff *skb)
 	una = AX_READ(tp->snd_una);
 	g = bpf_sk_storage_get(&ax_gates, sk, 0, 0);
 	if (g && g->s.r.phase == AX_G_DENIED && !w->soft) {
-		/* its reset was not taken: of what was in front of it TCP has discarded something */
+		/* its reset was lost */
 		w->reason = AX_DENY_POSITION;
 		r = AX_DO_END;
 		goto acted;
@@ -1014,6 +1012,16 @@ static __always_inline int ax_gate_packet(struct __sk_buff *skb)
 		}
 	}
 	r = ax_gate_judge(skb, lvl, w, sk, g, c, ctl);
+	if (r > AX_DO_DROP) {
+		/* TCP takes a reset only at the number that it is at (RFC 5961 section 3.2), and not at all when too much
+		 * waits for it: what is in front has to be taken first, then the packet comes again */
+		if ((s32)(w->seq - w->rcv_nxt) > 0) {
+			w->reason = AX_DENY_ORDER;
+			r = AX_DO_DROP;
+		} else {
+			g->s.r.phase = AX_G_DENIED;
+		}
+	}
 	ax_barrier();
 	g->busy = 0;
 acted:
