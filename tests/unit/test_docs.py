@@ -63,13 +63,33 @@ def test_every_reason_is_documented() -> None:
     assert shown == len(names)
 
 
+def test_every_denial_is_documented() -> None:
+    """Each reason of denials stands on the page of policies, by the label that /metrics gives it."""
+    page = _page("policy.md")
+    names = [reason.name.lower() for reason in docs.denials()]
+    (denials,) = [f for f in metrics.of_policies(names) if f.name == "axon_policy_denials"]
+    assert [labels.pairs[0][1] for labels in denials.labels] == names
+    for reason in docs.denials():
+        assert f"| `{reason.name.lower()}` | {reason.text} |" in page
+
+
 def test_every_metric_is_documented() -> None:
     """Each family that the exporter can write stands on its page by the name that a query uses."""
     page = _page("metrics.md")
     usual, legacy = metrics.of_requests()
-    for family in (*usual, *legacy, *metrics.of_axon(["lost_gap"])):
+    of_policies = metrics.of_policies(["rule"])
+    for family in (*usual, *legacy, *metrics.of_axon(["lost_gap"]), *of_policies):
         assert f"| `{metrics.sample_name(family)}` |" in page
         assert family.help in page
+
+
+def test_every_module_of_metrics_is_documented() -> None:
+    """A metric that the code names as a text stands on its page: none is forgotten by the list above."""
+    page = _page("metrics.md")
+    for path in sorted((ROOT / "src" / "axon" / "export").glob("*.py")):
+        named = re.findall(r'"((?:axon|http|process|traces)_[a-z_]+)"', path.read_text("utf-8"))
+        for name in named:
+            assert re.search(rf"`{name}(_total)?`", page), f"{path.name}: {name}"
 
 
 def test_every_verb_and_flag_is_documented() -> None:

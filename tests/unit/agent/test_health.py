@@ -1,0 +1,70 @@
+"""What the agent says of its health when the kernel's tables fail it, which a test cannot have them do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from axon.agent.agent import Agent
+from axon.errors import KernelError
+from axon.settings import Settings
+
+
+def agent(look: Callable[[], None]) -> Agent:
+    """Return an agent that has been attached, and looks in this way."""
+    made: Any = Agent(Settings())
+    made._pump = SimpleNamespace(read=lambda: None)
+    made._ticker = SimpleNamespace(look=look)
+    made._kernel = SimpleNamespace(links_alive=lambda: True)
+    made._report = SimpleNamespace(tick_seconds=0.0)
+    made._policies = None
+    return made  # type: ignore[no-any-return]
+
+
+def test_it_is_neither_ready_nor_well_before_it_has_looked() -> None:
+    """Before the programs are attached and were read once both answers are no, and say why."""
+    new = Agent(Settings())
+    assert not new.ready().ok
+    assert not new.health().ok
+    assert "not attached yet" in new.health().problem
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (OSError(5, "Input/output error"), "The kernel's tables cannot be read"),
+        (KernelError("a map is gone"), "a map is gone"),
+        (IndexError("row 7"), "The agent failed at looking (IndexError('row 7'))"),
+    ],
+    ids=lambda one: type(one).__name__,
+)
+def test_a_look_that_fails_is_told_until_one_succeeds(fault: Exception, said: str) -> None:
+    """An agent that cannot read its tables is not healthy, goes on looking, and recovers."""
+    faults = [None, fault, fault, None]
+
+    def look() -> None:
+        if found := faults.pop(0):
+            raise found
+
+    one: Any = agent(look)
+    healthy = []
+    for _ in range(4):
+        one._tick()
+        healthy.append(one.health().ok)
+        if not healthy[-1]:
+            assert said in one.health().problem
+    assert healthy == [True, False, False, True]
+    assert one.ready().ok
+
+
+def test_an_agent_that_stands_still_is_not_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever has not looked for some seconds says so, though the last look was good."""
+    one: Any = agent(lambda: None)
+    one._tick()
+    assert one.health().ok
+    monkeypatch.setattr("axon.agent.agent.time.monotonic", lambda later=one._looked + 6: later)
+    assert "has not looked for some seconds" in one.health().problem
+    assert one.ready().ok
