@@ -354,10 +354,10 @@ def test_doctor_and_status_agree(watched: Site) -> None:
     assert status["pin_dir"] == str(watched.pins)
 
 
-@pytest.mark.parametrize("verb", ["run", "detach"])
+@pytest.mark.parametrize("verb", ["run", "detach", "policy mode"])
 def test_without_root(site: Site, verb: str) -> None:
     """Without root the verbs that need it say so in a line."""
-    said = site.axon(verb, before=NOBODY)
+    said = site.axon(*verb.split(), before=NOBODY)
     assert said.returncode == 1
     assert said.stderr.count("\n") == 1
     assert "root" in said.stderr
