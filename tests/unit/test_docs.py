@@ -11,6 +11,7 @@ import pytest
 from axon import settings
 from axon.api import openapi
 from axon.cli.verbs import VERBS
+from axon.policy import parse_policies
 from scripts import docs, metrics
 
 ROOT = docs.ROOT
@@ -101,6 +102,15 @@ def test_every_verb_and_flag_is_documented() -> None:
         usage = parser.format_help()
         for flag in set(re.findall(r"^ +(?:-\w, )?(--[a-z-]+)", usage, re.MULTILINE)) - {"--help"}:
             assert f"`{flag}" in section or f"`{flag}`" in of_settings, f"axon {name} {flag}"
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/policy.md"])
+def test_policies_on_a_page_can_be_used(name: str) -> None:
+    """What a page shows as policies is taken as it stands by who copies it."""
+    blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / name).read_text("utf-8"), re.DOTALL)
+    found = [policy for block in blocks for policy in parse_policies(block, name)]
+    assert found
+    assert all(str(policy).startswith("default/") for policy in found)
 
 
 def test_every_api_endpoint_is_documented() -> None:
