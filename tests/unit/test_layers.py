@@ -32,3 +32,16 @@ def test_the_page_shows_the_layers() -> None:
     assert modules - {"__init__", "__main__", "__pycache__"} == {
         name for layer in layers for name in layer
     }
+
+
+def test_the_page_leads_to_every_file_of_the_kernels_side_and_of_policies() -> None:
+    """ARCHITECTURE.md names each header of bpf/ and each file of the package with the most of them."""
+    page = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    headers = {path.name for path in (ROOT / "bpf").glob("*.h")}
+    policy = {path.stem for path in (ROOT / "src" / "axon" / "policy").glob("*.py")}
+    assert headers
+    assert [name for name in sorted(headers) if f"`{name}`" not in page] == []
+    assert [name for name in sorted(policy - {"__init__"}) if f"`{name}`" not in page] == []
+    tables = page.split("## The kernel side", 1)[1]
+    named = set(re.findall(r"`(\w+\.h)`", tables))
+    assert named <= headers
