@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from axon.policy.dynamic import Condition, pruned, selections, service_of, split
+from axon.policy.given import Given
 from axon.policy.labels import (
     COMMAND,
     SERVICE,
@@ -81,8 +82,11 @@ def populate(
     cgroups: Mapping[int, Party],
     networks: Mapping[Network, Party],
     registry: Registry[Party],
+    given: Given,
 ) -> Population:
-    """Return who is who: sockets of known cgroups, and whoever is at known addresses."""
+    """Return who is who: sockets of known cgroups, with what is given to them, and whoever is at
+    known addresses.
+    """
     named = _named(policies)
     population = Population()
     alive = set()
@@ -90,10 +94,10 @@ def populate(
     for cgroup, party in cgroups.items():
         if party not in commands:
             # Those whom no selector tells apart are one.
-            found = pruned(selections((), _conditions(named, party), ports=False))
+            found = pruned(given.spread(party, lambda one: _meant(named, one), ports=False))
             commands[party] = []
-            for command, _ in found:
-                someone = caller(party, command)
+            for (command, _), (one, _) in found.items():
+                someone = caller(one, command)
                 alive.add(someone)
                 commands[party].append((command, registry[someone]))
                 population.add(registry[someone], someone)
@@ -122,6 +126,14 @@ def _named(policies: Iterable[Policy]) -> list[Selector]:
         if peer.pods and any(r.key in {COMMAND, SERVICE} for r in peer.pods.requirements)
     }
     return list(found)
+
+
+def _meant(
+    named: Sequence[Selector], party: Party
+) -> dict[tuple[str, str], tuple[Party, tuple[int, ...]]]:
+    """Return who calls from a cgroup, and which selectors mean them, by command."""
+    found = selections((), _conditions(named, party), ports=False)
+    return {key: (party, tuple(chosen)) for key, chosen in found.items()}
 
 
 def _conditions(named: Sequence[Selector], party: Party) -> list[Condition[int]]:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from axon.errors import PolicyError
 from axon.policy import blocks, callers, layout, targets
 from axon.policy.dynamic import OTHER
+from axon.policy.given import NOTHING, Given
 from axon.policy.hashing import Hashes
 from axon.policy.image import Image, build
 from axon.policy.labels import Party
@@ -32,12 +33,14 @@ class Host:
     """Who is there. `cgroups` are the known ones by id, `networks` addresses of other hosts.
 
     `unknown` is who the servers of other cgroups are, None if they are not to be selected. Labels
-    are those of a cgroup: unit, container, service and the user's; command and port are added.
+    are those of a cgroup: unit, container and service; command and port are added, and what the
+    user has `given`.
     """
 
     cgroups: Mapping[int, Party] = field(default_factory=dict)
     networks: Mapping[Network, Party] = field(default_factory=dict)
     unknown: Party | None = _ANYBODY
+    given: Given = NOTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,12 +135,14 @@ class Compiler:
         chosen = self._distinct(policies)
         numbers = self._numbers.copy()  # so that a failure changes none
         numbers.policies.keep({policy.key for policy in chosen})
-        population = callers.populate(chosen, host.cgroups, host.networks, numbers.idents)
+        population = callers.populate(
+            chosen, host.cgroups, host.networks, numbers.idents, host.given
+        )
         cut = blocks.cut(_blocks(chosen), population.networks, numbers.combinations)
         states = [
             self._state(policy, numbers.policies[policy.key], population, cut) for policy in chosen
         ]
-        rows = targets.targets(chosen, host.cgroups, host.unknown)
+        rows = targets.targets(chosen, host.cgroups, host.unknown, host.given)
         self._check(rows, population, cut)
         sets, images = self._sets(rows, states)
         self._numbers = numbers

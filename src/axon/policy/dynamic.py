@@ -61,8 +61,8 @@ def selections(
     Every combination of the commands and ports that the conditions name is there. Without `ports` it
     is about callers, who have none.
     """
-    commands = sorted({c for one in conditions for c in _commands(one.requirements, ports=ports)})
-    numbers = sorted({p for one in conditions for p in _ports(one.requirements)}) if ports else []
+    commands = sorted({c for one in conditions for c in commands_in(one.requirements, ports=ports)})
+    numbers = sorted({p for one in conditions for p in ports_in(one.requirements)}) if ports else []
     found = {(c, p): list(base) for c in (OTHER, *commands) for p in (OTHER, *numbers)}
     for what, requirements in conditions:
         of_command = [r for r in requirements if r.key == COMMAND]
@@ -105,7 +105,8 @@ def _fitting(named: Sequence[str], requirements: Sequence[Requirement]) -> list[
     return [v for v in values if all(r.met_by(v) for r in requirements)]
 
 
-def _commands(requirements: Iterable[Requirement], *, ports: bool) -> Iterator[str]:
+def commands_in(requirements: Iterable[Requirement], *, ports: bool) -> Iterator[str]:
+    """Yield the commands that are named; with `ports` a service is COMMAND:PORT, else a command."""
     for r in requirements:
         if r.key == COMMAND:
             yield from r.values
@@ -116,7 +117,8 @@ def _commands(requirements: Iterable[Requirement], *, ports: bool) -> Iterator[s
                     yield command
 
 
-def _ports(requirements: Iterable[Requirement]) -> Iterator[str]:
+def ports_in(requirements: Iterable[Requirement]) -> Iterator[str]:
+    """Yield the ports that are named, by themselves or in a service's name."""
     for r in requirements:
         if r.key == PORT:
             yield from r.values

@@ -59,15 +59,20 @@ class Library:
         return policies
 
     def _read(self, file: Path) -> tuple[tuple[int, int, int], list[Policy]]:
-        try:
-            stat = file.stat()
-        except OSError as error:
-            raise _unreadable(file, error) from error
-        state = stat.st_mtime_ns, stat.st_size, stat.st_ino
+        state = changed(file)
         before = self._known.get(file)
         if before and before[0] == state:
             return before
         return state, parse_policies(read_text(file), str(file))
+
+
+def changed(file: Path) -> tuple[int, int, int]:
+    """Return what is another one when a file has changed. Raise PolicyError if it is not there."""
+    try:
+        stat = file.stat()
+    except OSError as error:
+        raise _unreadable(file, error) from error
+    return stat.st_mtime_ns, stat.st_size, stat.st_ino
 
 
 def read_text(file: Path) -> str:

@@ -60,11 +60,11 @@ class PeerReader:
         if cidr is None:
             self._problems.add(node.mark, "ipBlock needs a cidr", "write cidr: 10.0.0.0/8")
             return None
-        network = self._network(cidr, "cidr")
+        network = self.network(cidr, "cidr")
         excepts = []
         before = len(self._problems)
         for item in self._access.items(fields.get("except"), "except"):
-            inner = self._network(item, "except")
+            inner = self.network(item, "except")
             if network is not None and inner is not None:
                 excepts.append(inner)
                 self._check_except(item, inner, network)
@@ -85,7 +85,8 @@ class PeerReader:
         remedy = f"write a smaller network that is within {network}, or remove it"
         self._problems.add(node.mark, what, remedy)
 
-    def _network(self, node: Node, what: str) -> Network | None:
+    def network(self, node: Node, what: str, *, alone: bool = False) -> Network | None:
+        """Return a network; with `alone` an address by itself stands for that one."""
         text = self._access.text(node, what)
         if text is None:
             return None
@@ -95,7 +96,7 @@ class PeerReader:
         except ValueError:
             self._problems.add(node.mark, f"{text!r} is no network", remedy)
             return None
-        if "/" not in text:
+        if "/" not in text and not alone:
             self._problems.add(node.mark, f"{text} has no /BITS", f"write {network}")
         elif ipaddress.ip_interface(text).ip != network.network_address:
             self._problems.add(node.mark, f"{text} has bits behind its prefix", f"write {network}")

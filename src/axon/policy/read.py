@@ -16,7 +16,7 @@ from axon.policy.source import Node, Scalar, Sequence
 VERSION = "axon.dev/v1alpha1"
 KIND = "L7NetworkPolicy"
 
-_NAME = re.compile(r"[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?")
+NAME = re.compile(r"[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?")
 _TOP = ("apiVersion", "kind", "metadata", "spec", "status")
 # What the API server adds is let by, so that what `kubectl get -o yaml` prints can be read.
 _METADATA = (
@@ -87,7 +87,7 @@ class Reader:
     def _name(self, metadata: Fields, field: str) -> str | None:
         node = metadata.get(field)
         text = None if node is None else self._access.text(node, field)
-        if node is not None and text is not None and not _NAME.fullmatch(text):
+        if node is not None and text is not None and not NAME.fullmatch(text):
             self._problems.add(
                 node.mark,
                 f"{text!r} is no {field}",

@@ -21,10 +21,12 @@ from axon.policy.problems import Mark, nearest
 from axon.policy.source import Node
 
 # Kubernetes' qualified names: an optional DNS name and a slash, then up to 63 bytes.
-_KEY = re.compile(
+KEY = re.compile(
     r"(?:[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
 )
-_LONGEST = 256
+LONGEST = 256
+"""Characters of a label's value."""
+
 _OPERATORS = tuple(o.value for o in Operator)
 
 
@@ -108,7 +110,7 @@ class SelectorReader:
 
     def _check_key(self, key: str, mark: Mark, side: Side) -> bool:
         """Return whether somebody can have a label; take note if not."""
-        if not _KEY.fullmatch(key):
+        if not KEY.fullmatch(key):
             self._problems.add(mark, f"{key!r} is no label", "write a name such as app")
         elif side is Side.NAMESPACE and key in DERIVED:
             self._problems.add(
@@ -131,7 +133,7 @@ class SelectorReader:
         text = self._access.text(node, key)
         if text is None:
             return None
-        if len(text) > _LONGEST or not text.isprintable() or (key in DERIVED and not text):
+        if len(text) > LONGEST or not text.isprintable() or (key in DERIVED and not text):
             self._problems.add(node.mark, f"no label {key} has this value", "write a shorter word")
         elif key == PORT and not (re.fullmatch(r"[1-9][0-9]{0,4}", text) and int(text) < 65536):
             self._problems.add(

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from axon.policy.dynamic import OTHER, Condition, pruned, selections, split
+from axon.policy.given import Given
 from axon.policy.labels import COMMAND, PORT, SERVICE, Operator, Party
 from axon.policy.model import Policy
 
@@ -23,15 +24,15 @@ class Entry(NamedTuple):
 
 
 def targets(
-    policies: Sequence[Policy], cgroups: Mapping[int, Party], unknown: Party | None
+    policies: Sequence[Policy], cgroups: Mapping[int, Party], unknown: Party | None, given: Given
 ) -> list[Entry]:
     """Return every row that is needed so that each socket's look-up finds what selects it.
 
     A known cgroup that is like the unknown ones has none; any other has one for (any command, any
     port), so that nothing of cgroup 0 is mixed in. `unknown` is who the sockets of other cgroups
-    belong to; None: they are not selected.
+    belong to; None: they are not selected. `given` is what the user says of all of them.
     """
-    index = _Index(policies)
+    index = _Index(policies, given)
     known: dict[Party, dict[tuple[str, str], tuple[int, ...]]] = {}
     others = index.rows(unknown) if unknown else {(OTHER, OTHER): ()}
     # What is not found at all is not selected.
@@ -48,8 +49,9 @@ def targets(
 class _Index:
     """Policies by a label that they ask for, so that not every one is asked about every cgroup."""
 
-    def __init__(self, policies: Sequence[Policy]) -> None:
+    def __init__(self, policies: Sequence[Policy], given: Given) -> None:
         self._policies = policies
+        self._given = given
         self._by_pair: dict[tuple[str, str], list[int]] = {}
         self._others: list[int] = []
         for i, policy in enumerate(policies):
@@ -64,6 +66,9 @@ class _Index:
 
     def rows(self, party: Party) -> dict[tuple[str, str], tuple[int, ...]]:
         """Return the policies that select a cgroup's sockets, by command and port."""
+        return pruned(self._given.spread(party, self._rows, ports=True))
+
+    def _rows(self, party: Party) -> dict[tuple[str, str], tuple[int, ...]]:
         base = []
         conditions = []
         for i in self._candidates(party):
@@ -76,7 +81,7 @@ class _Index:
             elif fits:
                 base.append(i)
         found = selections(base, conditions, ports=True)
-        return pruned({key: tuple(sorted(chosen)) for key, chosen in found.items()})
+        return {key: tuple(sorted(chosen)) for key, chosen in found.items()}
 
     def _candidates(self, party: Party) -> Iterator[int]:
         yield from self._others

@@ -9,6 +9,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from axon.policy.compile import Host
+from axon.policy.given import Entry, Given
 from axon.policy.hosts import parse_host
 from axon.policy.judge import Request
 from axon.policy.labels import (
@@ -182,12 +183,25 @@ parties = st.builds(
     ),
     namespaces.filter(lambda name: name == "default") | namespaces,
 )
+matches = st.dictionaries(
+    st.sampled_from([UNIT, SERVICE, COMMAND, PORT]), st.just(""), min_size=1, max_size=2
+).flatmap(
+    lambda keys: st.tuples(*[st.tuples(st.just(k), st.sampled_from(VALUES[k])) for k in keys])
+)
+given_labels = st.fixed_dictionaries(
+    {}, optional={"app": st.sampled_from(VALUES["app"]), "tier": st.sampled_from(VALUES["tier"])}
+).map(lambda labels: tuple(sorted(labels.items())))
+given = st.lists(
+    st.builds(Entry, matches, st.none(), given_labels, st.sampled_from([None, None, "prod"])),
+    max_size=3,
+).map(lambda found: Given(tuple(found)))
 host_networks = networks.filter(lambda net: net.prefixlen > 16)
 machines = st.builds(
     Host,
     st.dictionaries(st.sampled_from([10, 11, 12, 13]), parties, max_size=4),
     st.dictionaries(host_networks, parties, max_size=2),
     st.sampled_from([Party.of({}), Party.of({}), None]),
+    given,
 )
 
 

@@ -35,6 +35,7 @@ def workload(host: Host, server: Socket) -> Party | None:
     party = host.cgroups.get(server.cgroup, host.unknown)
     if party is None:
         return None
+    party = host.given.workload(party, server.command, str(server.port))
     own = party.labels.get(SERVICE, f"{server.command}:{server.port}")
     return party.with_labels({COMMAND: server.command, PORT: str(server.port), SERVICE: own})
 
@@ -43,7 +44,9 @@ def asking(host: Host, client: Socket | None, address: Address | None) -> Caller
     """Return who calls, by what the host knows."""
     if client is not None:
         party = host.cgroups.get(client.cgroup)
-        return Caller(party and calling(party, client.command), address)
+        if party is None:
+            return Caller(None, address)
+        return Caller(calling(host.given.caller(party, client.command), client.command), address)
     inside = [net for net in host.networks if address is not None and address in net]
     best = max(inside, key=lambda net: net.prefixlen, default=None)
     return Caller(None if best is None else host.networks[best], address)
