@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import AsyncExitStack, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -51,6 +52,8 @@ class Agent:
         self._ticks = 0
         self._attached = False
         self._encoded = b""
+        self._failed = False
+        self._policies: Policies | None = None
         self.metrics_port: int | None = None
         """Port that /metrics is served on, None where it is off."""
         self.api_port: int | None = None
@@ -60,26 +63,32 @@ class Agent:
         await self.start()
         return self
 
-    async def __aexit__(self, *_: object) -> None:
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._failed = kind is not None and issubclass(kind, Exception)
         await self.stop()
 
     async def start(self) -> None:
-        """Attach and begin to serve. On failure nothing is left behind."""
+        """Attach and begin to serve. On failure nothing is left behind but what was there before."""
         try:
             await self._start()
         except BaseException:
+            self._failed = True
             await self._closing.aclose()
             raise
 
     async def stop(self) -> None:
-        """Stop serving; detach, or leave everything counting if the setting `keep` says so."""
+        """Stop serving; detach, or leave everything counting if the setting `keep` says so.
+
+        Policies that are in force are left if the agent has failed, or if they are not its own.
+        """
         notify("STOPPING=1")
         await self._closing.aclose()
 
     async def _start(self) -> None:
         settings = self._settings
         process.keep_memory_small()
-        kernel = self._kernel = attach(settings)
+        policies = self._of_files()
+        kernel = self._kernel = attach(settings, enforce=policies.enforce if policies else None)
         self._closing.callback(self._let_go)
         _log.info(
             "attached",
@@ -99,7 +108,7 @@ class Agent:
             start=self._pump.start,
             stop=self._pump.stop,
         )
-        self._policies = self._enforced()
+        self._policies = self._enforced(policies)
         self._tick()
         ticking = asyncio.create_task(self._ticking())
         self._closing.push_async_callback(_cancelled, ticking)
@@ -127,18 +136,41 @@ class Agent:
         ctl["flow_interval"] = _interval(settings.flow_rate)
         ctl["error_interval"] = _interval(settings.error_rate)
 
-    def _enforced(self) -> Policies | None:
-        if self._settings.policy is None:
-            return None
+    def _of_files(self) -> Policies | None:
+        """Return the policies that are to be in force, if there are to be any."""
+        return self._policies_of(self._settings.policy) if self._settings.policy else None
+
+    def _policies_of(self, directory: Path | None) -> Policies:
         # 7 MB that an agent without policies does not need
         from axon.agent.policies import Policies  # noqa: PLC0415
 
-        return Policies(self._kernel, self._settings.policy, cgroup_root())
+        return Policies(directory, cgroup_root())
+
+    def _enforced(self, policies: Policies | None) -> Policies | None:
+        """Have policies in force and watched: those, or what an earlier agent has left."""
+        if policies is None and self._kernel.judges:
+            policies = self._policies_of(None)
+        if policies:
+            policies.begin(self._kernel)
+            policies.points.start()
+            self._closing.callback(policies.points.close)
+        return policies
 
     def _let_go(self) -> None:
-        keep = self._settings.keep
+        pin_dir, judged = self._settings.pin_dir, self._kernel.judges
+        keep = self._settings.keep or self._must_stay(judged)
         self._kernel.close(detach=not keep)
-        _log.info("left counting" if keep else "detached", pin_dir=self._settings.pin_dir)
+        _log.info("left counting" if keep else "detached", pin_dir=pin_dir)
+        if judged and keep:
+            _log.info("policies stay in force; `axon detach` ends them", pin_dir=pin_dir)
+        elif judged:
+            _log.warning("policies are not in force any more: every request is let by")
+
+    def _must_stay(self, judged: bool) -> bool:  # noqa: FBT001
+        """Return whether what is attached stays although it is not to be kept."""
+        if self._failed:
+            return self._kernel.inherited or (judged and self._looked > 0)
+        return judged and self._settings.policy is None
 
     # --- once a second -------------------------------------------------------------------------------
 

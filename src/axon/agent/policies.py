@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from axon.agent.points import Points
 from axon.errors import AxonError
 from axon.identity.cgroups import CgroupTree
 from axon.identity.containers import Containers
 from axon.identity.workload import Places
-from axon.kernel import Kernel, tc
-from axon.kernel.netlink import interfaces
+from axon.kernel import Kernel
+from axon.kernel.gate import Gate
+from axon.kernel.system import wait_for_runs
 from axon.log import get
 from axon.policy.compile import Compiled, Host
 from axon.policy.enforcer import Enforcer
@@ -18,42 +20,70 @@ from axon.policy.load import Library
 from axon.policy.model import Policy
 
 ENFORCE = 2
+_POINTS_EVERY = 5
 _log = get("policy")
 
 
 class Policies:
-    """The policies of a directory. `look` is called once a second."""
+    """The policies of a directory; without one, those that an earlier agent has left in force.
 
-    def __init__(self, kernel: Kernel, directory: Path, cgroup_root: Path) -> None:
-        """Raise AxonError when the policies cannot be used: nothing is judged then."""
-        self._kernel = kernel
+    `begin` comes first, then `look` once a second.
+    """
+
+    def __init__(self, directory: Path | None, cgroup_root: Path) -> None:
         self._directory = directory
         self._library = Library()
         self._tree = CgroupTree(cgroup_root)
         self._places = Places(Containers())
-        self._enforcer = Enforcer(kernel.gate, kernel.quiesce)
+        self._enforcer: Enforcer | None = None
         self._policies: list[Policy] = []
         self._parties: dict[int, Party] = {}
-        self._points: set[tc.Point] = set()
+        self._ticks = 0
         self.compiled: Compiled | None = None
-        """What is in force; None before the first."""
+        """What is in force; None if an earlier agent brought it there."""
         self.problem = ""
         """Why the newest files are not in force; empty if they are."""
-        if kernel.gate.generation == 0:
-            kernel.gate.mode = ENFORCE
-        self._attach()
-        self._apply()
+
+    def enforce(self, gate: Gate) -> None:
+        """Bring the policies into force in a gate; raise AxonError or OSError if that fails."""
+        if gate.generation == 0:
+            gate.mode = ENFORCE
+        self._enforcer = Enforcer(gate, wait_for_runs)
+        self._apply(self._enforcer)
+
+    def begin(self, kernel: Kernel) -> None:
+        """Attach the gate, and bring the policies into force if they are not yet.
+
+        Raise AxonError when they cannot be used and none are in force; else those stay.
+        """
+        self._kernel = kernel
+        self.points = Points(kernel.gate)
+        if self._directory is None:
+            _log.warning("policies of an earlier agent stay in force; `axon detach` ends them")
+        elif self._enforcer is None and kernel.gate.generation:
+            self._enforcer = Enforcer(kernel.gate, wait_for_runs)
+            self.look()
+        elif self._enforcer is None:
+            self.enforce(kernel.gate)
 
     def look(self) -> None:
         """Take up what has changed. What cannot be used is told in `problem`."""
         try:
-            self._attach()
-            self._apply()
+            if self._ticks % _POINTS_EVERY == 0:
+                self.points.look()
+            if self._enforcer:
+                self._apply(self._enforcer)
             self.problem = ""
         except (AxonError, OSError) as error:
             if str(error) != self.problem:
                 _log.error("the policies in force stay", problem=str(error))
             self.problem = str(error)
+        self._ticks += 1
+
+    @property
+    def current(self) -> bool:
+        """Whether what is in force is what the files say."""
+        return self.compiled is not None and not self.problem
 
     def denials(self) -> dict[str, int]:
         """Return how much was denied, by enum ax_deny in lower case without its prefix."""
@@ -67,20 +97,19 @@ class Policies:
 
     def verdicts(self) -> dict[str, tuple[int, int, int]]:
         """Return how many requests were forwarded, audited and dropped, by policy."""
-        if self.compiled is None:
-            return {}
+        names = self.compiled.names if self.compiled else self._kernel.gate.names()
         counts = self._kernel.gate.verdicts()
         return {
             name: (int(counts[i][1]), int(counts[i][2]), int(counts[i][3]))
-            for i, name in self.compiled.names.items()
+            for i, name in names.items()
         }
 
-    def _apply(self) -> None:
-        policies = self._library.load([self._directory])
+    def _apply(self, enforcer: Enforcer) -> None:
+        policies = self._library.load([self._directory] if self._directory else [])
         parties = self._known()
         if self.compiled is not None and policies == self._policies and parties == self._parties:
             return
-        self.compiled = self._enforcer.apply(policies, Host(cgroups=parties))
+        self.compiled = enforcer.apply(policies, Host(cgroups=parties))
         self._policies, self._parties = policies, parties
         _log.info("policies in force", policies=len(policies), sets=len(self.compiled.images))
 
@@ -98,17 +127,3 @@ class Policies:
         if who.unit or who.container:
             labels["axon.dev/service"] = who.name
         return Party.of(labels)
-
-    def _attach(self) -> None:
-        """Have every interface that is up judged: what arrives, or what is sent to a container."""
-        wanted: dict[tc.Point, tuple[int, bool]] = {}
-        for one in interfaces():
-            if one.up:
-                inward = one.kind == "veth" and one.netns >= 0
-                wanted[tc.Point(one.index, egress=inward)] = (one.netns if inward else -1, inward)
-        for point in self._points - wanted.keys():
-            tc.detach(point)
-        for point, (netns, inward) in wanted.items():
-            if point not in self._points or not tc.attached(point):
-                self._kernel.gate.attach(point, netns=netns, inward=inward)
-        self._points = set(wanted)

@@ -24,7 +24,8 @@ MAP_HASH, MAP_ARRAY = 1, 2
 MAP_PERCPU_HASH, MAP_PERCPU_ARRAY = 5, 6
 MAP_LRU_HASH, MAP_LRU_PERCPU_HASH = 9, 10
 MAP_QUEUE, MAP_STACK, MAP_SK_STORAGE, MAP_RINGBUF = 22, 23, 24, 27
-PROG_SOCKET_FILTER, PROG_CGROUP_SKB, PROG_CGROUP_SOCK, PROG_CGROUP_SOCK_ADDR = 1, 8, 9, 18
+PROG_SOCKET_FILTER, PROG_SCHED_CLS = 1, 3
+PROG_CGROUP_SKB, PROG_CGROUP_SOCK, PROG_CGROUP_SOCK_ADDR = 8, 9, 18
 PROG_TRACING = 26
 ATTACH_INGRESS, ATTACH_CONNECT4, ATTACH_TRACE_ITER, ATTACH_SOCK_RELEASE = 0, 10, 28, 34
 
@@ -267,6 +268,13 @@ def link_update(link: Fd, prog: Fd) -> None:
 def link_detach(link: Fd) -> None:
     """Detach a link, whoever else holds it."""
     check(lib().bpf_link_detach(link.fileno()))
+
+
+def attached_count(target: int, attach_type: int) -> int:
+    """Return how many programs are attached to an interface's hook; 0 where the kernel has none."""
+    count = c_uint32()
+    lib().bpf_prog_query(target, attach_type, 0, None, None, ctypes.byref(count))
+    return count.value
 
 
 def enable_stats() -> Fd:

@@ -6,6 +6,7 @@ There are two halves of everything; one is in use, the other may be written. See
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from functools import cached_property
 from typing import Any, Self
 
@@ -13,18 +14,27 @@ import numpy as np
 
 from axon.kernel import bpf, tc
 from axon.kernel.maps import Array, Map
-from axon.kernel.netlink import interfaces
 
-GATE, CONTROL = "ax_gate", "ax_pol_ctl"
+GATE, CONTROL, DIRECTORY = "ax_gate", "ax_pol_ctl", "ax_pol_dir"
 _KEYED = ("ax_pol_target", "ax_pol_caller", "ax_pol_addr")
+GENERATION_MAPS = (CONTROL, DIRECTORY, "ax_pol_arena", *_KEYED)
+"""What a generation is made of: of one and the same arena, and switched by one number."""
 
 
 def take_off(program: int) -> None:
     """Take a program, by its id, off every interface of this network namespace that runs it."""
-    for one in interfaces():
-        for point in (tc.Point(one.index), tc.Point(one.index, egress=True)):
-            if tc.attached(point) == program:
-                tc.detach(point)
+    for point in tc.points_of(program):
+        tc.detach(point)
+
+
+def hand_over(before: bpf.Fd, program: bpf.Fd, undo: ExitStack) -> None:
+    """Have a program judge wherever another does, without a moment between.
+
+    `undo` gives every place back.
+    """
+    for point in tc.points_of(bpf.prog_info(before).id):
+        tc.attach(point, program)
+        undo.callback(tc.attach, point, before)
 
 
 class Mode:
@@ -78,6 +88,16 @@ class Gate:
     def mode(self, mode: int) -> None:
         self._control["mode"][0] = mode
 
+    @property
+    def in_force(self) -> bool:
+        """Whether anything is judged."""
+        return bool(self.generation and self.mode)
+
+    @cached_property
+    def program(self) -> int:
+        """The id of the program that judges."""
+        return int(bpf.prog_info(self._program).id)
+
     # What is mapped counts as the agent's memory: only where there are policies.
 
     @cached_property
@@ -106,6 +126,16 @@ class Gate:
         """Name a policy, struct ax_pol_name."""
         self._maps["ax_pol_names"].update(policy, row)
 
+    def names(self) -> dict[int, str]:
+        """Return the names of policies by their numbers, also of those that are gone."""
+        numbers, rows = self._maps["ax_pol_names"].items()
+        found = zip(numbers, rows, strict=True)
+        return {
+            int(n): row["text"][: int(row["len"])].tobytes().decode()
+            for n, row in found
+            if row["len"]
+        }
+
     def write_keys(self, half: int, tables: Sequence[tuple[Array, Array]]) -> None:
         """Fill a half that is not in use: keys and values of targets, callers and addresses.
 
@@ -129,6 +159,10 @@ class Gate:
         row["netns"], row["in"] = netns, inward
         self._maps["ax_links"].update(ifindex, row)
 
+    def forget(self, ifindex: int) -> None:
+        """Keep nothing of an interface that has gone."""
+        self._maps["ax_links"].delete(ifindex)
+
     def attach(self, point: tc.Point, *, netns: int = -1, inward: bool) -> None:
         """Judge what passes there; raise OSError."""
         self.let_through(point.ifindex, netns=netns, inward=inward)
@@ -136,7 +170,7 @@ class Gate:
 
     def detach(self) -> None:
         """Take it off every interface of this network namespace."""
-        take_off(bpf.prog_info(self._program).id)
+        take_off(self.program)
 
     def verdicts(self) -> Array:
         """Return how many verdicts of each kind there were, u64 (policies, AX_VERDICT_MAX)."""

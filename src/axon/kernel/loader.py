@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -21,12 +22,20 @@ from axon.settings import Settings
 VERIFIER_LOG = "verifier.log"
 
 
-def attach(settings: Settings, *, object_path: Path | None = None) -> Kernel:
+def attach(
+    settings: Settings,
+    *,
+    object_path: Path | None = None,
+    enforce: Callable[[Gate], None] | None = None,
+) -> Kernel:
     """Load the programs and attach them to the cgroup, or take over what is pinned.
 
     A pinned data plane of the same layout and sizes is kept and its programs are replaced without
     a gap. One of another layout or other sizes is replaced, and its counts are carried over. On
     any failure what this call made is undone, and what was attached before stays attached.
+    `enforce` brings policies into force; it is called if they have new maps, before any program
+    runs that judges by these. Where policies are in force and nothing brings them into force in
+    new maps, nothing is replaced: KernelError.
     Raise BusyError when another agent runs, LoadError when the verifier refuses, else KernelError.
     """
     features.require(settings)
@@ -38,7 +47,7 @@ def attach(settings: Settings, *, object_path: Path | None = None) -> Kernel:
         undo.callback(lock.release)
         undo.callback(pinned.tidy)
         try:
-            kernel = _attach(settings, object_path or packaged(), cgroup, pinned, lock)
+            kernel = _attach(settings, object_path or packaged(), cgroup, (pinned, lock), enforce)
         except OSError as e:
             raise system.explain(e, "set up the data plane") from e
         undo.pop_all()
@@ -75,9 +84,15 @@ def policy_mode(pin_dir: Path) -> Mode:
 
 
 def _attach(
-    settings: Settings, object_path: Path, cgroup: Path, pinned: Pins, lock: Lock
+    settings: Settings,
+    object_path: Path,
+    cgroup: Path,
+    held: tuple[Pins, Lock],
+    enforce: Callable[[Gate], None] | None,
 ) -> Kernel:
+    pinned, lock = held
     pinned.recover()
+    inherited = bool(pins.entries(pinned.links))
     before = pins.open_maps(pinned.maps)
     _settle(pinned, before)  # what an earlier agent left to do
     with BpfObject(object_path) as obj, ExitStack() as undo:
@@ -96,6 +111,9 @@ def _attach(
         types.keep(
             maps.values(), pinned.next if plan.changes else pinned.maps, pinned.maps, obj.types
         )
+        gate = Gate(maps, programs[GATE]) if GATE in programs else None
+        if gate and plan.fresh_policies:
+            _enforce(gate, upgrade.enforced(before), enforce)
         abi = obj.abi
         active = None
         if PROGRAM in programs:
@@ -107,11 +125,13 @@ def _attach(
             if p.attach_type != bpf.ATTACH_TRACE_ITER and p.name != GATE
         }
         coming = {name: program for name, (program, _) in hooks.items()}
-        if GATE in programs:
+        if gate:
             coming[GATE] = programs[GATE]
         pinned.pin_coming(coming)
         undo.callback(pins.remove, pinned.coming)
         attached = links.switch(hooks, cgroup, pinned, undo)
+        if gate:
+            pinned.judge_by(programs[GATE], undo)
         undo.pop_all()
     pinned.settle_programs()
     if plan.changes:
@@ -125,7 +145,8 @@ def _attach(
         links=attached,
         active=active,
         footprint=footprint,
-        gate=Gate(maps, programs[GATE]) if GATE in programs else None,
+        gate=gate,
+        inherited=inherited,
         pins=pinned,
         lock=lock,
     )
@@ -135,11 +156,23 @@ def _fill(obj: BpfObject, plan: upgrade.Plan, before: dict[str, Map], maps: dict
     """Give new maps what has to be in them before a program runs."""
     if "ax_ctl" in plan.made:
         setup.secret(maps, upgrade.known_secret(before))
-    if "ax_pol_ctl" in plan.made:
-        setup.gate_secret(maps)
+    if plan.fresh_policies:
+        setup.policies(maps, upgrade.enforced(before))
     if plan.fresh_counts:
         setup.counts(obj.abi, maps, upgrade.generation(before))
     upgrade.copy_routes(before, maps)
+
+
+def _enforce(gate: Gate, before: upgrade.Enforced, enforce: Callable[[Gate], None] | None) -> None:
+    """Bring policies into force in new maps, so that what is judged is never judged by none."""
+    if enforce:
+        enforce(gate)
+    elif before.any:
+        raise KernelError(
+            "Policies are in force here that these kernel programs, or another policy_memory, cannot "
+            "take over as they are. Give their directory too (axon run --policy DIR), or end them "
+            "with `axon detach`. They stay in force."
+        )
 
 
 def _settle(pinned: Pins, maps: dict[str, Map]) -> None:

@@ -1,22 +1,30 @@
-"""The interfaces of this network namespace, asked of the kernel (rtnetlink(7))."""
+"""What the kernel tells of interfaces and the filters on them (rtnetlink(7))."""
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-_GETLINK, _NEWLINK, _DONE, _ERROR = 18, 16, 3, 2
+_GETLINK, _NEWLINK, _GETFILTER, _NEWFILTER = 18, 16, 46, 44
+_DONE, _ERROR = 3, 2
 _REQUEST, _DUMP = 1, 0x300
-_IFNAME, _LINKINFO, _LINK_NETNSID, _INFO_KIND = 3, 18, 37, 1
+_IFNAME, _MASTER, _LINKINFO, _LINK_NETNSID, _INFO_KIND = 3, 10, 18, 37, 1
+_TC_KIND, _TC_OPTIONS, _TC_CHAIN, _BPF_ID = 1, 2, 11, 11
 _UP, _LOOPBACK = 1, 8
-_HEAD, _LINK = struct.Struct("=IHHII"), struct.Struct("=BxHiII")
+_ANNOUNCED = 1 | 8  # RTMGRP_LINK, RTMGRP_TC
+_HEAD, _LINK, _TC = struct.Struct("=IHHII"), struct.Struct("=BxHiII"), struct.Struct("=BxxxiIII")
+_MOST = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
 class Interface:
     """One interface. `netns` is its peer's network namespace as this one numbers it, -1 if it is
-    this one; `kind` what `ip link add type` calls it, empty for hardware.
+    this one; `kind` what `ip link add type` calls it, empty for hardware; `master` the index of what
+    it is a port of, 0 for nothing.
     """
 
     index: int
@@ -25,43 +33,109 @@ class Interface:
     up: bool
     loopback: bool
     netns: int = -1
+    master: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """A filter of an interface. `program` is the id of a BPF program, 0 for other kinds."""
+
+    priority: int
+    handle: int
+    kind: str
+    program: int
 
 
 def interfaces() -> list[Interface]:
-    """Return all interfaces; raise OSError."""
-    found: list[Interface] = []
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as sock:
-        body = _LINK.pack(0, 0, 0, 0, 0)
-        sock.send(_HEAD.pack(_HEAD.size + len(body), _GETLINK, _REQUEST | _DUMP, 1, 0) + body)
+    """Return all interfaces of this network namespace; raise OSError."""
+    body = _LINK.pack(0, 0, 0, 0, 0)
+    return [_interface(message) for message in _dump(_GETLINK, body, _NEWLINK)]
+
+
+def filters(ifindex: int, parent: int) -> list[Filter]:
+    """Return the filters at a place of an interface in the order in which they run; raise OSError.
+
+    There are none if the interface has no such place, or has gone.
+    """
+    body = _TC.pack(0, ifindex, 0, parent, 0)
+    found = (_filter(message) for message in _dump(_GETFILTER, body, _NEWFILTER))
+    return [one for one in found if one]
+
+
+class Watch:
+    """Hears of changes of interfaces and of what is attached to them, in this network namespace."""
+
+    def __init__(self) -> None:
+        """Raise OSError."""
+        flags = socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
+        self._socket = socket.socket(socket.AF_NETLINK, flags, socket.NETLINK_ROUTE)
+        self._socket.bind((0, _ANNOUNCED))
+
+    def fileno(self) -> int:
+        """Return the descriptor, which is readable when something has changed."""
+        return self._socket.fileno()
+
+    def drain(self) -> None:
+        """Forget what was told until now. That more was told than the socket holds is told once."""
         while True:
-            data = sock.recv(1 << 18)
+            try:
+                self._socket.recv(_MOST)
+            except BlockingIOError:
+                return
+            except OSError as e:
+                if e.errno != errno.ENOBUFS:
+                    raise
+
+    def close(self) -> None:
+        """Hear no more."""
+        self._socket.close()
+
+
+def _dump(request: int, body: bytes, answer: int) -> Iterator[bytes]:
+    """Yield what the kernel lists, each message without its header; raise OSError."""
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as sock:
+        sock.send(_HEAD.pack(_HEAD.size + len(body), request, _REQUEST | _DUMP, 1, 0) + body)
+        while True:
+            data = sock.recv(_MOST)
             at = 0
             while at < len(data):
                 size, kind, *_ = _HEAD.unpack_from(data, at)
                 message = data[at + _HEAD.size : at + size]
                 at += -(-size // 4) * 4
                 if kind == _DONE:
-                    return found
+                    return
                 if kind == _ERROR:
                     code = -struct.unpack_from("=i", message)[0]
-                    raise OSError(code, "the kernel does not list its interfaces")
-                if kind == _NEWLINK:
-                    found.append(_interface(message))
+                    raise OSError(code, os.strerror(code))
+                if kind == answer:
+                    yield message
 
 
 def _interface(message: bytes) -> Interface:
     _, _, index, flags, _ = _LINK.unpack_from(message)
     attributes = _attributes(message[_LINK.size :])
     info = _attributes(attributes.get(_LINKINFO, b""))
-    netns = attributes.get(_LINK_NETNSID)
     return Interface(
         index=index,
         name=_text(attributes.get(_IFNAME, b"")),
         kind=_text(info.get(_INFO_KIND, b"")),
         up=bool(flags & _UP),
         loopback=bool(flags & _LOOPBACK),
-        netns=struct.unpack("=i", netns)[0] if netns else -1,
+        netns=_number(attributes, _LINK_NETNSID, -1),
+        master=_number(attributes, _MASTER, 0),
     )
+
+
+def _filter(message: bytes) -> Filter | None:
+    """Return the filter that a message tells of; None if it tells of a priority, or another chain."""
+    _, _, handle, _, info = _TC.unpack_from(message)
+    attributes = _attributes(message[_TC.size :])
+    if not handle or _number(attributes, _TC_CHAIN, 0):
+        return None
+    options = _attributes(attributes.get(_TC_OPTIONS, b""))
+    kind = _text(attributes.get(_TC_KIND, b""))
+    program = _number(options, _BPF_ID, 0) if kind == "bpf" else 0
+    return Filter(info >> 16, handle, kind, program)
 
 
 def _attributes(data: bytes) -> dict[int, bytes]:
@@ -74,6 +148,11 @@ def _attributes(data: bytes) -> dict[int, bytes]:
         found[kind & 0x3FFF] = data[at + 4 : at + size]
         at += -(-size // 4) * 4
     return found
+
+
+def _number(attributes: dict[int, bytes], kind: int, default: int) -> int:
+    raw = attributes.get(kind)
+    return int(struct.unpack("=i", raw)[0]) if raw and len(raw) == 4 else default
 
 
 def _text(raw: bytes) -> str:

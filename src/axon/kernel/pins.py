@@ -15,19 +15,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from axon.errors import KernelError
 from axon.kernel import bpf
-from axon.kernel.gate import GATE, take_off
+from axon.kernel.gate import GATE, hand_over, take_off
 from axon.kernel.maps import Map
 from axon.kernel.system import BPFFS, bpffs_of, explain, mount_bpffs
+from axon.kernel.tc import points_of
 from axon.kernel.types import PREFIX, Types
 
 _MAPS, _LINKS, _NEXT, _OLD = "maps", "links", "next", "old"
 _PROGRAMS, _COMING = "programs", "coming"
-CELLS = "ax_cells"
 
 
 class Pins:
@@ -68,8 +68,7 @@ class Pins:
     def recover(self) -> None:
         """Finish or undo an upgrade that was cut short between pinning and renaming."""
         if self.next.is_dir():
-            cells = self.next / CELLS
-            if cells.exists() and Map(bpf.obj_get(cells)).info.id in self._used():
+            if self._fresh() & self._used():
                 self.advance()
             else:
                 remove(self.next)
@@ -101,6 +100,14 @@ class Pins:
         remove(self.programs)
         self.coming.rename(self.programs)
 
+    def _fresh(self) -> set[int]:
+        """Return the ids of the maps in `next` that are not in `maps` as well."""
+        ids = [
+            {Map(bpf.obj_get(path)).info.id for path in entries(directory) if _is_map(path)}
+            for directory in (self.next, self.maps)
+        ]
+        return ids[0] - ids[1]
+
     def _used(self) -> set[int]:
         """Return the ids of the maps that the attached programs use."""
         used: set[int] = set()
@@ -119,6 +126,7 @@ class Pins:
     def _sort_programs(self) -> None:
         """Keep in `programs` what each link runs; a part of them may have been given new ones."""
         self.programs.mkdir(mode=0o700, exist_ok=True)
+        self._sort_gate()
         for path in entries(self.coming):
             if not (self.links / path.name).exists():
                 continue
@@ -126,6 +134,27 @@ class Pins:
                 if bpf.link_info(link).prog_id == bpf.prog_info(program).id:
                     path.rename(self.programs / path.name)
         remove(self.coming)
+
+    def _sort_gate(self) -> None:
+        """Have one program judge everywhere: the coming one, if it does anywhere already."""
+        coming, pinned = self.coming / GATE, self.programs / GATE
+        if not coming.exists():
+            return
+        with bpf.obj_get(coming) as program:
+            if not points_of(bpf.prog_info(program).id):
+                return
+            if pinned.exists():
+                with bpf.obj_get(pinned) as before, ExitStack() as undo:
+                    hand_over(before, program, undo)
+                    undo.pop_all()
+        coming.rename(pinned)
+
+    def judge_by(self, program: bpf.Fd, undo: ExitStack) -> None:
+        """Have a program judge wherever the pinned one does; `undo` gives every place back."""
+        pinned = self.programs / GATE
+        if pinned.exists():
+            before = bpf.obj_get(pinned)
+            hand_over(before, program, undo)
 
     def advance(self) -> None:
         """Let the maps in `next` take the place of those in `maps`, which become `old`."""
@@ -135,10 +164,10 @@ class Pins:
 
     def take_off_gate(self) -> None:
         """Take the gate off every interface that runs the pinned one."""
-        path = self.programs / GATE
-        if path.exists():
-            with bpf.obj_get(path) as program:
-                take_off(bpf.prog_info(program).id)
+        for path in (self.programs / GATE, self.coming / GATE):
+            if path.exists():
+                with bpf.obj_get(path) as program:
+                    take_off(bpf.prog_info(program).id)
 
     def remove_all(self) -> list[str]:
         """Detach every link, unpin everything and return what was removed, by its path."""
@@ -172,7 +201,7 @@ def open_maps(directory: Path) -> dict[str, Map]:
     types = Types(directory)
     found = {}
     for path in entries(directory):
-        if not path.name.startswith(PREFIX):
+        if _is_map(path):
             found[path.name] = _described(bpf.obj_get(path), types)
     return found
 
@@ -198,6 +227,10 @@ def remove(directory: Path) -> list[str]:
         directory.rmdir()
         removed.append(os.fspath(directory))
     return removed
+
+
+def _is_map(path: Path) -> bool:
+    return not path.name.startswith(PREFIX)
 
 
 def _described(fd: bpf.Fd, types: Types) -> Map:

@@ -72,12 +72,15 @@ class Kernel:
         links: dict[str, bpf.Fd],
         active: ActiveReader | None,
         gate: Gate | None,
+        inherited: bool,
         footprint: Footprint,
         pins: Pins,
         lock: Lock,
     ) -> None:
         self.abi = abi
         self.config = config
+        self.inherited = inherited
+        """Whether an earlier agent had left it attached."""
         self.max_series = int(config["max_series"])
         self.shards = int(config["shard_mask"]) + 1
         self.footprint = footprint
@@ -107,6 +110,11 @@ class Kernel:
                 "The kernel programs cannot judge requests: they are of another version."
             )
         return self._gate
+
+    @property
+    def judges(self) -> bool:
+        """Whether policies are in force."""
+        return self._gate is not None and self._gate.in_force
 
     def slots(self, n: int) -> Array:
         """Return the first n slots, shape (n,) of ax_slot."""

@@ -9,7 +9,9 @@ import numpy as np
 
 from axon.kernel import bpf
 from axon.kernel.abi import Abi
+from axon.kernel.gate import CONTROL, DIRECTORY
 from axon.kernel.maps import Map
+from axon.kernel.upgrade import Enforced
 
 
 def counts(abi: Abi, maps: Mapping[str, Map], generation: int) -> None:
@@ -36,8 +38,15 @@ def secret(maps: Mapping[str, Map], known: int | None) -> None:
     maps["ax_ctl"].mapped(0, 1)["secret"][0] = drawn if known is None else known
 
 
-def gate_secret(maps: Mapping[str, Map]) -> None:
-    """Draw what keys the tables of policies."""
-    control = maps["ax_pol_ctl"].mapped(0, 1)
+def policies(maps: Mapping[str, Map], before: Enforced) -> None:
+    """Draw what keys the tables of policies; go on from what was in force before.
+
+    The generation in use is none, but the next has a number that no connection's state holds.
+    """
+    control = maps[CONTROL].mapped(0, 1)
     control["secret"][0] = int.from_bytes(os.urandom(8), "little")
-    control["header"][0] = 1
+    control["header"][0] = before.header
+    control["mode"][0] = before.mode
+    control["gen"][0] = before.generation
+    half = maps[DIRECTORY].entries // 2 * (before.generation & 1)
+    maps[DIRECTORY].mapped(half, 1)["serial"] = before.serial

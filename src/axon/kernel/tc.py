@@ -10,11 +10,14 @@ from dataclasses import dataclass
 
 from axon.kernel import bpf
 from axon.kernel.libbpf import TcHook, TcOpts, check, lib, sized
+from axon.kernel.netlink import Filter, filters, interfaces
 
 HANDLE, PRIORITY = 0xA0, 1
 """Ours among the interface's filters: before those of others, which begin at 49152 unasked."""
 
 _INGRESS, _EGRESS = 1, 2  # enum bpf_tc_attach_point
+_PARENTS = {False: 0xFFFF_FFF2, True: 0xFFFF_FFF3}  # of clsact, by whether it is egress
+_TCX = {False: 46, True: 47}  # enum bpf_attach_type, by whether it is egress
 _REPLACE = 1  # BPF_TC_F_REPLACE
 
 
@@ -54,10 +57,31 @@ def detach(point: Point) -> bool:
     return True
 
 
+def chain(point: Point) -> list[Filter]:
+    """Return the filters there in the order in which they run; raise OSError."""
+    return filters(point.ifindex, _PARENTS[point.egress])
+
+
+def is_ours(one: Filter) -> bool:
+    """Return whether a filter is in our place."""
+    return (one.priority, one.handle) == (PRIORITY, HANDLE)
+
+
 def attached(point: Point) -> int:
     """Return the id of the program that is attached as ours; 0 for none."""
-    opts = TcOpts(handle=HANDLE, priority=PRIORITY)
-    sized(opts)
-    if lib().bpf_tc_query(point.hook(), opts) < 0:
-        return 0
-    return int(opts.prog_id)
+    return next((one.program for one in chain(point) if is_ours(one)), 0)
+
+
+def points_of(program: int) -> list[Point]:
+    """Return where a program, by its id, is attached as ours in this network namespace."""
+    return [
+        point
+        for one in interfaces()
+        for point in (Point(one.index), Point(one.index, egress=True))
+        if attached(point) == program
+    ]
+
+
+def ahead(point: Point) -> int:
+    """Return how many programs run there before every filter (tcx, from Linux 6.6 on)."""
+    return bpf.attached_count(point.ifindex, _TCX[point.egress])

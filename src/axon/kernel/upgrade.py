@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from axon.kernel.btf import Btf
 from axon.kernel.convert import converted
+from axon.kernel.gate import CONTROL, DIRECTORY, GENERATION_MAPS
 from axon.kernel.maps import Map
 from axon.kernel.object import BpfObject, MapDef
 from axon.kernel.sizing import COUNT_MAPS
@@ -31,12 +32,18 @@ class Plan:
         """Whether series begin in new maps."""
         return "ax_cells" in self.made
 
+    @property
+    def fresh_policies(self) -> bool:
+        """Whether policies are to be brought into force in new maps."""
+        return CONTROL in self.made
+
 
 def plan(obj: BpfObject, before: Mapping[str, Map]) -> Plan:
     """Decide what is kept of the pinned maps.
 
     If one map's shape or the layout's version differs, none is: structures refer to one another.
-    If only sizes differ, what has its size is kept; the maps of counts go together.
+    If only sizes differ, what has its size is kept; the maps of counts go together, and so do those
+    of a generation of policies.
     """
     names = frozenset(name for name in obj.maps if is_pinned(name))
     known = names & before.keys()
@@ -45,8 +52,9 @@ def plan(obj: BpfObject, before: Mapping[str, Map]) -> Plan:
         _same_shape(obj, name, before[name]) for name in known
     ):
         kept = {name for name in known if _same_size(obj.maps[name], before[name])}
-        if not kept.issuperset(COUNT_MAPS):
-            kept -= set(COUNT_MAPS)
+        for together in (COUNT_MAPS, GENERATION_MAPS):
+            if not kept.issuperset(known.intersection(together)):
+                kept -= set(together)
     return Plan(frozenset(kept), names - kept, frozenset(before) - names)
 
 
@@ -75,6 +83,32 @@ def known_secret(before: Mapping[str, Map]) -> int | None:
         return None
     ctl = before["ax_ctl"].mapped(0, 1)
     return int(ctl["secret"][0]) if "secret" in (ctl.dtype.names or ()) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Enforced:
+    """What is to be known of the policies in force when their maps are replaced."""
+
+    generation: int
+    mode: int
+    header: int
+    serial: int  # the highest of all sets
+
+    @property
+    def any(self) -> bool:
+        """Whether anything is judged."""
+        return bool(self.generation and self.mode)
+
+
+def enforced(before: Mapping[str, Map]) -> Enforced:
+    """Return what the pinned maps of policies say, also those of another layout, by their names."""
+    if CONTROL not in before or DIRECTORY not in before:
+        return Enforced(0, 0, 1, 0)
+    control = before[CONTROL].mapped(0, 1)[0]
+    directory = before[DIRECTORY]
+    serials = directory.mapped(0, directory.entries)["serial"]
+    gen, mode, header = (int(control[name]) for name in ("gen", "mode", "header"))
+    return Enforced(gen, mode, header, int(serials.max()))
 
 
 def copy_routes(before: Mapping[str, Map], maps: Mapping[str, Map]) -> None:

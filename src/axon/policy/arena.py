@@ -29,8 +29,8 @@ class Place(NamedTuple):
 class Placement:
     """Where the images of a generation lie.
 
-    `entries` are the rows of ax_pol_dir, entry 0 being no set; `writes` are first cells and cells of
-    what is not there yet.
+    `entries` are the rows of ax_pol_dir; entry 0 is no set, and its serial the highest that was ever
+    given. `writes` are first cells and cells of what is not there yet.
     """
 
     entries: NDArray[Any]
@@ -84,6 +84,7 @@ class Arena:
             self._serial += 1
             writes.append((base, image.placed(base)))
         entries = np.zeros(len(images) + 1, layout.SET)
+        entries[0]["serial"] = self._serial - 1
         for i, image in enumerate(images, 1):
             place = places[image.digest]
             entries[i] = image.entry_at(place.base, place.serial)
@@ -110,10 +111,11 @@ class Arena:
 
 def taken(entries: NDArray[Any], arena: NDArray[np.uint64]) -> tuple[list[tuple[int, int]], int]:
     """Return the places of a generation that an earlier agent left in the kernel, and a serial that
-    none of its sets has: from its half of ax_pol_dir and the arena's cells.
+    no set ever had: from its half of ax_pol_dir and the arena's cells.
     """
     places = set()
-    for entry in entries[entries["serial"] != 0]:
+    sets = entries[1:]
+    for entry in sets[sets["serial"] != 0]:
         base = int(entry["rules"]) - 1  # an image's first cell holds its size, its rules follow
         places.add((base, int(arena[base])))
     return sorted(places), int(entries["serial"].max(initial=0)) + 1

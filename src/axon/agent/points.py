@@ -1,0 +1,172 @@
+"""Where requests are judged: the filter on every interface, attached, watched, and put back."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from typing import Literal, NamedTuple
+
+from axon.kernel import tc
+from axon.kernel.gate import Gate
+from axon.kernel.netlink import Interface, Watch, interfaces
+from axon.log import get
+
+State = Literal["judged", "behind", "unjudged"]
+STATES: tuple[State, ...] = ("judged", "behind", "unjudged")
+
+_MASTERS = {"bond", "bridge", "team"}
+_GONE = {errno.ENODEV, errno.ENXIO}
+_SOON = 0.02
+_PATIENCE = 10.0
+_log = get("policy")
+
+
+class Way(NamedTuple):
+    """A point, and where its packets go: see Gate.let_through."""
+
+    point: tc.Point
+    interface: str
+    netns: int
+    inward: bool
+
+
+def ways(known: Iterable[Interface]) -> dict[tc.Point, Way]:
+    """Return where packets are to be judged: what arrives, or what is sent into a container.
+
+    What a bridge, bond or team is made of is left out: its packets arrive at that once more.
+    """
+    up = [one for one in known if one.up]
+    masters = {one.index for one in up if one.kind in _MASTERS}
+    found = {}
+    for one in up:
+        inward = one.kind == "veth" and one.netns >= 0
+        if inward or one.master not in masters:
+            point = tc.Point(one.index, egress=inward)
+            found[point] = Way(point, one.name, one.netns if inward else -1, inward)
+    return found
+
+
+class Points:
+    """The filters of one gate in this network namespace."""
+
+    def __init__(self, gate: Gate) -> None:
+        """Attach them. An interface that cannot be judged is told in `problem`; raise OSError."""
+        self._gate = gate
+        self._states: dict[tc.Point, tuple[State, str]] = {}
+        self._names: dict[tc.Point, str] = {}
+        self._moved: dict[tc.Point, float] = {}
+        self._watch = Watch()
+        self._due = False
+        self.repairs = Counter({"missing": 0, "behind": 0})
+        """How often a filter had to be put back, by what had become of it."""
+        self.look()
+
+    @property
+    def states(self) -> Mapping[State, int]:
+        """How many interfaces there are in each state."""
+        found = Counter(state for state, _ in self._states.values())
+        return {state: found[state] for state in STATES}
+
+    @property
+    def problem(self) -> str:
+        """Which interface is not judged and why; empty if all are."""
+        for point, (state, why) in self._states.items():
+            if state == "unjudged":
+                return (
+                    f"Requests on {self._names[point]} cannot be judged ({why}): what arrives there "
+                    "for a workload with policies is dropped. `axon doctor` may say more."
+                )
+        return ""
+
+    def start(self) -> None:
+        """Look as soon as something changes, from the running event loop."""
+        asyncio.get_running_loop().add_reader(self._watch.fileno(), self._stirred)
+
+    def close(self) -> None:
+        """Look no more by itself; the filters stay."""
+        with suppress(RuntimeError):
+            asyncio.get_running_loop().remove_reader(self._watch.fileno())
+        self._watch.close()
+
+    def look(self) -> None:
+        """See to it that every interface is judged, by us first; raise OSError."""
+        wanted = ways(interfaces())
+        for point in self._states.keys() - wanted.keys():
+            self._leave(point)
+        for way in wanted.values():
+            try:
+                state, why = self._settled(way), ""
+            except OSError as error:
+                if error.errno in _GONE:
+                    continue
+                state, why = "unjudged", error.strerror or str(error)
+            self._note(way, state, why)
+
+    def _stirred(self) -> None:
+        self._watch.drain()
+        if not self._due:
+            self._due = True
+            asyncio.get_running_loop().call_later(_SOON, self._look_again)
+
+    def _look_again(self) -> None:
+        self._due = False
+        if self._watch.fileno() < 0:
+            return
+        try:
+            self.look()
+        except OSError as error:
+            _log.error("the interfaces cannot be listed", problem=str(error))
+
+    def _settled(self, way: Way) -> State:
+        """Attach what is missing, and be the first; return what has come of it."""
+        point = way.point
+        chain = tc.chain(point)
+        here = [one for one in chain if tc.is_ours(one) and one.program == self._gate.program]
+        if not here:
+            self._gate.attach(point, netns=way.netns, inward=way.inward)
+            if point in self._states:
+                self._repaired(way, "missing")
+            chain = tc.chain(point)
+        if not tc.is_ours(chain[0]):
+            if time.monotonic() - self._moved.get(point, -_PATIENCE) < _PATIENCE:
+                return "behind"
+            # A new filter goes in front of those of its priority. What arrives meanwhile is dropped.
+            self._moved[point] = time.monotonic()
+            tc.detach(point)
+            self._gate.attach(point, netns=way.netns, inward=way.inward)
+            self._repaired(way, "behind")
+        return "behind" if tc.ahead(point) else "judged"
+
+    def _repaired(self, way: Way, why: str) -> None:
+        self.repairs[why] += 1
+        _log.warning(
+            "a filter was put back",
+            interface=way.interface,
+            was="removed or replaced" if why == "missing" else "behind another one",
+        )
+
+    def _note(self, way: Way, state: State, why: str) -> None:
+        before = self._states.get(way.point)
+        self._states[way.point] = state, why
+        self._names[way.point] = way.interface
+        if before == (state, why):
+            return
+        if state == "unjudged":
+            _log.error("an interface cannot be judged", interface=way.interface, problem=why)
+        elif state == "behind":
+            _log.warning("programs of others come first", interface=way.interface)
+        elif before:
+            _log.info("an interface is judged again", interface=way.interface)
+
+    def _leave(self, point: tc.Point) -> None:
+        with suppress(OSError):
+            tc.detach(point)
+        if not any(other.ifindex == point.ifindex for other in self._states if other != point):
+            with suppress(OSError):
+                self._gate.forget(point.ifindex)
+        del self._states[point], self._names[point]
+        self._moved.pop(point, None)
