@@ -19,6 +19,7 @@ from axon.cli import main
 from axon.cli.parser import for_all, for_verb
 from axon.cli.verbs import VERBS
 from axon.errors import AxonError
+from scripts import docs
 
 COMMAND = (sys.executable, "-m", "axon")
 
@@ -185,12 +186,12 @@ def test_the_module_is_the_command() -> None:
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_knows_every_verb_and_option(shell: str) -> None:
-    """The script for each shell holds every verb and every option of it."""
+    """The script for each shell holds every verb, those below it, and every option of each."""
     done = run("completion", shell)
     assert (done.returncode, done.stderr) == (0, "")
-    for verb in VERBS:
-        assert verb in done.stdout
-        for action in for_verb(verb)._actions:
+    for name, parser in (pair for verb in VERBS for pair in docs.parsers(verb).items()):
+        assert name.rpartition(" ")[2] in done.stdout
+        for action in parser._actions:
             for option in action.option_strings:
                 assert option.lstrip("-") in done.stdout
 
@@ -204,6 +205,7 @@ def test_the_script_for_bash_completes() -> None:
         "COMP_WORDS=(axon run --peers p); COMP_CWORD=3; _shtab_axon; echo ${COMPREPLY[@]}\n"
         "COMP_WORDS=(axon observe --method O); COMP_CWORD=3; _shtab_axon; echo ${COMPREPLY[@]}\n"
         "COMP_WORDS=(axon run --routes /etc/hostna); COMP_CWORD=3; _shtab_axon; echo ${COMPREPLY[0]}\n"
+        "COMP_WORDS=(axon policy mode au); COMP_CWORD=3; _shtab_axon; echo ${COMPREPLY[0]}\n"
     )
     done = subprocess.run(["bash", "-c", asked], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == [
@@ -212,6 +214,7 @@ def test_the_script_for_bash_completes() -> None:
         "private",
         "OPTIONS",
         "/etc/hostname",
+        "audit",
     ]
 
 
