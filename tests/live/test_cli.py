@@ -7,6 +7,7 @@ import http.client
 import json
 import os
 import pty
+import re
 import select
 import signal
 import struct
@@ -244,6 +245,7 @@ def test_run_on_a_terminal_shows_the_table(site: Site, end: str) -> None:
             terminal.kill(signal.SIGTERM)
     assert terminal.status() == 0
     assert b"7 requests arrived here" in terminal.shown
+    assert re.search(rb"at most [\d.]+MB of the kernel's memory and [\d,]+ bytes", terminal.shown)
     assert not site.pins.exists()
 
 

@@ -49,6 +49,7 @@ async def with_table(settings: Settings, seconds: float | None) -> int:
     )
     try:
         async with Agent(settings) as agent:
+            _say_memory(agent)
 
             async def source() -> Snapshot:
                 return agent.shown()
@@ -67,6 +68,15 @@ async def with_table(settings: Settings, seconds: float | None) -> int:
     else:
         print_table(last)
     return app.return_code or 0
+
+
+def _say_memory(agent: Agent) -> None:
+    """Say what the programs may take of the kernel's memory, as the log does where there is no table."""
+    now = agent.status()
+    print(
+        f"axon: attached, with at most {fmt.size(now.kernel_bytes)} of the kernel's memory "
+        f"and {fmt.grouped(now.bytes_per_socket)} bytes a socket"
+    )
 
 
 def print_table(snapshot: Snapshot) -> None:
