@@ -6,6 +6,7 @@ import asyncio
 import random
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
+from itertools import count
 
 from aiohttp import ClientError, ClientSession, TCPConnector, web
 
@@ -56,23 +57,27 @@ def catalog(_: Ports) -> web.Application:
 # --- payments --------------------------------------------------------------------------------------
 
 
-async def _charge(request: web.Request) -> web.StreamResponse:
+async def _charge(request: web.Request, number: int) -> web.StreamResponse:
     await request.read()
     await _work(35, spread=0.6)
-    luck = random.random()
-    if luck < 0.01:  # a crash: the connection ends without a response
+    if not number % 50:  # a crash: the connection ends without a response
         if request.transport:
             request.transport.abort()
         return web.Response()
-    if luck < 0.06:
+    if not number % 15:
         raise web.HTTPServiceUnavailable(text="the bank does not answer")
     return web.json_response({"charge": str(uuid.uuid4())}, status=201)
 
 
 def payments(_: Ports) -> web.Application:
-    """Charges cards; refuses one in twenty and crashes on one in a hundred."""
+    """Charges cards; refuses every fifteenth and crashes on every fiftieth, so that it is seen."""
     app = web.Application()
-    app.router.add_post("/api/charges", _charge)
+    numbers = count(1)
+
+    async def charge(request: web.Request) -> web.StreamResponse:
+        return await _charge(request, next(numbers))
+
+    app.router.add_post("/api/charges", charge)
     return app
 
 

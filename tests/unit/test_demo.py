@@ -65,6 +65,13 @@ def test_shop_serves_and_closes() -> None:
     assert not _listens(url)
 
 
+def test_some_payments_fail() -> None:
+    """Within half a minute's charges some fail, whatever chance has it: that is to be seen."""
+    with open_shop() as url:
+        found = {_answer(url, "POST", "/checkout") for _ in range(15)}
+    assert found == {201, 502}
+
+
 def test_shop_takes_other_ports_where_its_own_are_taken() -> None:
     """A port that somebody else listens on is left to them."""
     with socket.socket() as taken:
