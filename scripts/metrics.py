@@ -92,7 +92,10 @@ def of_axon(reasons: Iterable[str]) -> list[Family]:
 
 def of_policies(reasons: Iterable[str]) -> list[Family]:
     """What policies decided; `reasons` are those of denials."""
-    return policy.families({"default/web": (0, 0, 0)}, dict.fromkeys(reasons, 0))
+    return [
+        *policy.families({"default/web": (0, 0, 0)}, dict.fromkeys(reasons, 0)),
+        *policy.watch({"judged": 0}, {"missing": 0}, current=True),
+    ]
 
 
 def sample_name(family: Family) -> str:

@@ -248,6 +248,8 @@ class Agent:
         problem = self._problem
         if not problem and time.monotonic() - self._looked > _LATE:
             problem = "The agent has not looked for some seconds: this machine is overloaded."
+        if not problem and self._policies:
+            problem = self._policies.points.problem
         return schema.Health(ok=not problem, problem=problem)
 
     def ready(self) -> schema.Health:
@@ -286,7 +288,9 @@ class Agent:
         vitals = self._report.vitals(snapshot, healthy=self.health().ok)
         found = [*self._ticker.families(), *own.families(vitals)]
         if self._policies:
-            found += policy.families(self._policies.verdicts(), self._policies.denials())
+            mine = self._policies
+            found += policy.families(mine.verdicts(), mine.denials())
+            found += policy.watch(mine.points.states, mine.points.repairs, current=mine.current)
         return found
 
     def _passes(self, wanted: FlowFilter, flows: matching.Flows) -> matching.Mask:

@@ -37,13 +37,14 @@ class Way(NamedTuple):
 def ways(known: Iterable[Interface]) -> dict[tc.Point, Way]:
     """Return where packets are to be judged: what arrives, or what is sent into a container.
 
-    What a bridge, bond or team is made of is left out: its packets arrive at that once more.
+    A cable to another network namespace is a container's, unless a default route leads there. What a
+    bridge, bond or team is made of is left out: its packets arrive at that once more.
     """
     up = [one for one in known if one.up]
     masters = {one.index for one in up if one.kind in _MASTERS}
     found = {}
     for one in up:
-        inward = one.kind == "veth" and one.netns >= 0
+        inward = one.kind == "veth" and one.netns >= 0 and not one.uplink
         if inward or one.master not in masters:
             point = tc.Point(one.index, egress=inward)
             found[point] = Way(point, one.name, one.netns if inward else -1, inward)
@@ -66,7 +67,7 @@ class Points:
         self.look()
 
     @property
-    def states(self) -> Mapping[State, int]:
+    def states(self) -> Mapping[str, int]:
         """How many interfaces there are in each state."""
         found = Counter(state for state, _ in self._states.values())
         return {state: found[state] for state in STATES}

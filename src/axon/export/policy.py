@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from axon.export.families import Family, Scalars
-from axon.export.labels import Labels
+from axon.export.labels import NO_LABELS, Labels
 
 _VERDICTS = ("forwarded", "audit", "dropped")
 
@@ -36,5 +36,36 @@ def families(
             "counter",
             [Labels(("reason",), (reason,)) for reason in denials],
             list(denials.values()),
+        ),
+    ]
+
+
+def watch(states: Mapping[str, int], repairs: Mapping[str, int], *, current: bool) -> list[Family]:
+    """Return the metrics of enforcement itself: interfaces by state, filters put back by what had
+    become of them, and whether what is in force is what the files say.
+    """
+    return [
+        Scalars(
+            "axon_policy_interfaces",
+            "Interfaces whose requests are judged; are judged behind programs of others; or cannot be "
+            "judged, so that what arrives there for a workload with policies is dropped.",
+            "gauge",
+            [Labels(("state",), (state,)) for state in states],
+            list(states.values()),
+        ),
+        Scalars(
+            "axon_policy_filter_repairs",
+            "Filters put back: missing, removed or replaced by somebody else; behind, another was "
+            "put in front.",
+            "counter",
+            [Labels(("was",), (was,)) for was in repairs],
+            list(repairs.values()),
+        ),
+        Scalars(
+            "axon_policy_current",
+            "1 while the policies in force are what the files say.",
+            "gauge",
+            [NO_LABELS],
+            [current],
         ),
     ]

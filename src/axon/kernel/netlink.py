@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 _GETLINK, _NEWLINK, _GETFILTER, _NEWFILTER = 18, 16, 46, 44
+_GETROUTE, _NEWROUTE = 26, 24
 _DONE, _ERROR = 3, 2
 _REQUEST, _DUMP = 1, 0x300
 _IFNAME, _MASTER, _LINKINFO, _LINK_NETNSID, _INFO_KIND = 3, 10, 18, 37, 1
@@ -17,6 +18,9 @@ _TC_KIND, _TC_OPTIONS, _TC_CHAIN, _BPF_ID = 1, 2, 11, 11
 _UP, _LOOPBACK = 1, 8
 _ANNOUNCED = 1 | 8  # RTMGRP_LINK, RTMGRP_TC
 _HEAD, _LINK, _TC = struct.Struct("=IHHII"), struct.Struct("=BxHiII"), struct.Struct("=BxxxiIII")
+_ROUTE = struct.Struct("=BBBBBBBBI")
+_OUT, _MULTIPATH, _MAIN, _UNICAST = 4, 9, 254, 1
+_HOP = struct.Struct("=HBBi")
 _MOST = 1 << 18
 
 
@@ -24,7 +28,7 @@ _MOST = 1 << 18
 class Interface:
     """One interface. `netns` is its peer's network namespace as this one numbers it, -1 if it is
     this one; `kind` what `ip link add type` calls it, empty for hardware; `master` the index of what
-    it is a port of, 0 for nothing.
+    it is a port of, 0 for nothing; `uplink` whether a default route leads there.
     """
 
     index: int
@@ -34,6 +38,7 @@ class Interface:
     loopback: bool
     netns: int = -1
     master: int = 0
+    uplink: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +54,13 @@ class Filter:
 def interfaces() -> list[Interface]:
     """Return all interfaces of this network namespace; raise OSError."""
     body = _LINK.pack(0, 0, 0, 0, 0)
-    return [_interface(message) for message in _dump(_GETLINK, body, _NEWLINK)]
+    uplinks = {
+        index
+        for family in (socket.AF_INET, socket.AF_INET6)
+        for message in _dump(_GETROUTE, _ROUTE.pack(family, 0, 0, 0, 0, 0, 0, 0, 0), _NEWROUTE)
+        for index in _default_route(message)
+    }
+    return [_interface(message, uplinks) for message in _dump(_GETLINK, body, _NEWLINK)]
 
 
 def filters(ifindex: int, parent: int) -> list[Filter]:
@@ -111,7 +122,22 @@ def _dump(request: int, body: bytes, answer: int) -> Iterator[bytes]:
                     yield message
 
 
-def _interface(message: bytes) -> Interface:
+def _default_route(message: bytes) -> Iterator[int]:
+    """Yield the interfaces that a message of a route says a default route of the host leads to."""
+    _, bits, _, _, table, _, _, kind, _ = _ROUTE.unpack_from(message)
+    if bits or table != _MAIN or kind != _UNICAST:
+        return
+    attributes = _attributes(message[_ROUTE.size :])
+    if out := _number(attributes, _OUT, 0):
+        yield out
+    hops, at = attributes.get(_MULTIPATH, b""), 0
+    while at + _HOP.size <= len(hops):
+        size, _, _, index = _HOP.unpack_from(hops, at)
+        yield index
+        at += max(-(-size // 4) * 4, _HOP.size)
+
+
+def _interface(message: bytes, uplinks: set[int]) -> Interface:
     _, _, index, flags, _ = _LINK.unpack_from(message)
     attributes = _attributes(message[_LINK.size :])
     info = _attributes(attributes.get(_LINKINFO, b""))
@@ -123,6 +149,7 @@ def _interface(message: bytes) -> Interface:
         loopback=bool(flags & _LOOPBACK),
         netns=_number(attributes, _LINK_NETNSID, -1),
         master=_number(attributes, _MASTER, 0),
+        uplink=index in uplinks,
     )
 
 

@@ -1,0 +1,228 @@
+"""Enforcement outlives its agent: however that ends and comes again, nothing denied gets through."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from axon import kernel
+from axon.kernel import tc
+from tests.live.kit.enforcing import Enforcing, Traffic, object_of_another_layout
+from tests.live.kit.gate import inside, policy
+from tests.live.kit.wire import Listener
+from tests.live.kit.world import World
+
+PUBLIC = "{path: /pub/*}"
+_LAUNCHER = """
+import sys
+from pathlib import Path
+import axon.kernel.loader
+axon.kernel.loader.packaged = lambda: Path(%r)
+from axon.cli import main
+sys.exit(main())
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def uplink(world: World) -> Iterator[None]:
+    """The servers' place is a host whose cable leads to the world, and to no container of its."""
+    world.server.run("ip", "route", "add", "default", "via", world.client.ip4)
+    yield
+    world.server.run("ip", "route", "del", "default")
+
+
+@pytest.fixture
+def agent(world: World, tmp_path: Path) -> Iterator[Enforcing]:
+    """Give an agent that is not started yet, in the servers' place."""
+    made = Enforcing(world, world.server, tmp_path)
+    yield made
+    made.close()
+
+
+@pytest.fixture(params=["loopback", "cable"])
+def traffic(world: World, agent: Enforcing, request: pytest.FixtureRequest) -> Iterator[Traffic]:
+    """Give an agent's traffic, allowed and denied, on one of two ways; nothing denied gets through."""
+    if request.param == "loopback":
+        listener = Listener(world, world.server, world.server, "127.0.0.1")
+    else:
+        listener = Listener(world, world.server, world.client, world.server.ip4)
+    agent.write(policy("web", listener.port, PUBLIC))
+    made = Traffic(listener)
+    agent.start()
+    made.start()
+    yield made
+    made.stop()
+    listener.close()
+    assert made.reached == 0
+
+
+def test_killed(agent: Enforcing, traffic: Traffic) -> None:
+    """What an agent has brought into force stays when it is killed, and when it comes again."""
+    for _ in range(3):
+        agent.kill()
+        traffic.flows()
+        agent.start()
+        traffic.flows()
+    assert traffic.broken == []
+
+
+def test_restarted(agent: Enforcing, traffic: Traffic) -> None:
+    """It stays as well over an end in good order, where the programs are to be kept."""
+    for _ in range(2):
+        agent.terminate()
+        traffic.flows()
+        agent.start()
+        traffic.flows()
+    assert traffic.broken == []
+    assert "policies stay in force" in agent.said()
+
+
+@pytest.mark.parametrize("end", [Enforcing.kill, Enforcing.terminate])
+def test_other_room(agent: Enforcing, traffic: Traffic, end: object) -> None:
+    """Another policy_memory is taken up without a moment in which nothing is judged."""
+    assert callable(end)
+    for size in ("1 MiB", "128 KiB", "16 MiB"):
+        end(agent)
+        agent.start(AXON_POLICY_MEMORY=size)
+        traffic.flows()
+    assert traffic.broken == []
+
+
+def test_another_layout(agent: Enforcing, traffic: Traffic, tmp_path: Path) -> None:
+    """An upgrade to another layout, and back, lets nothing through; connections may be reset."""
+    other = object_of_another_layout(tmp_path)
+    for launcher in (("-c", _LAUNCHER % str(other)), ("-m", "axon")):
+        agent.kill()
+        agent.launcher = launcher
+        agent.start()
+        traffic.flows()
+    assert len(traffic.broken) <= 2
+
+
+def test_changed_while_away(agent: Enforcing, traffic: Traffic) -> None:
+    """Policies that have changed while no agent ran are in force when the next one runs."""
+    for size in ("", "2 MiB"):
+        agent.kill()
+        agent.write(policy("web", traffic.listener.port, "{path: /other}", "{path: /pub/a}"))
+        agent.start(AXON_POLICY_MEMORY=size)
+        traffic.allowed = "/other"
+        traffic.flows()
+        agent.kill()
+        traffic.allowed = "/pub/a"
+        traffic.flows()
+        agent.write(policy("web", traffic.listener.port, PUBLIC))
+        agent.start(AXON_POLICY_MEMORY=size)
+        traffic.flows()
+    assert traffic.broken == []
+
+
+BAD = {
+    "not YAML": "metadata: [",
+    "unknown field": "apiVersion: axon.dev/v1alpha1\nkind: L7NetworkPolicy\nspec: {egress: []}\n",
+}
+
+
+@pytest.mark.parametrize("text", [*BAD.values(), "too many"], ids=[*BAD, "too many"])
+def test_unusable_policies(agent: Enforcing, traffic: Traffic, text: str) -> None:
+    """Where the files cannot be used at the start, what was in force stays, and /metrics says so."""
+    if text == "too many":
+        rules = [f"{{path: /a{i}}}" for i in range(256)]
+        text = "---\n".join(policy(f"p{i}", traffic.listener.port, *rules) for i in range(65))
+    assert agent.metric("axon_policy_current") == 1
+    agent.kill()
+    agent.write(text, "bad.yaml")
+    agent.start()
+    traffic.flows()
+    assert agent.metric("axon_policy_current") == 0
+    assert agent.metric(
+        'axon_policy_verdicts_total{policy="web",namespace="default",verdict="dropped"}'
+    )
+    assert "policies in force stay" in agent.said()
+    (agent.policies / "bad.yaml").unlink()
+    time.sleep(1.5)
+    assert agent.metric("axon_policy_current") == 1
+    assert traffic.broken == []
+
+
+def test_unusable_policies_and_other_room(agent: Enforcing, traffic: Traffic) -> None:
+    """Where they would have to be brought into other maps, the agent refuses, and nothing changes."""
+    agent.kill()
+    agent.write(BAD["not YAML"], "bad.yaml")
+    agent.refused(AXON_POLICY_MEMORY="1 MiB")
+    traffic.flows()
+    (agent.policies / "bad.yaml").unlink()
+    assert "stay in force" in agent.refused(AXON_POLICY="", AXON_POLICY_MEMORY="1 MiB")
+    traffic.flows()
+    agent.start()
+    traffic.flows()
+    assert traffic.broken == []
+
+
+def test_without_policies(agent: Enforcing, traffic: Traffic) -> None:
+    """An agent without policies leaves those of another in force, also when it ends."""
+    agent.kill()
+    agent.start(AXON_POLICY="", AXON_KEEP="false")
+    traffic.flows()
+    assert agent.metric(
+        'axon_policy_verdicts_total{policy="web",namespace="default",verdict="dropped"}'
+    )
+    agent.terminate()
+    traffic.flows()
+    assert traffic.broken == []
+
+
+def test_a_start_that_fails(agent: Enforcing, traffic: Traffic) -> None:
+    """An agent that cannot start leaves what was in force, whether it is to keep it or not."""
+    agent.kill()
+    with agent.place.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        taken.bind(("127.0.0.1", agent.port))
+        taken.listen()
+        agent.refused(AXON_KEEP="false")
+        traffic.flows()
+        agent.refused(AXON_KEEP="false", AXON_POLICY_MEMORY="1 MiB")
+        traffic.flows()
+    agent.start()
+    traffic.flows()
+    assert traffic.broken == []
+
+
+def test_killed_at_any_time(agent: Enforcing, traffic: Traffic) -> None:
+    """An agent that is killed at its start, whenever, leaves the old state in force or the new."""
+    agent.kill()
+    took = time.monotonic()
+    agent.start()
+    took = time.monotonic() - took
+    agent.kill()
+    for i in range(16):
+        agent.launch(AXON_POLICY_MEMORY=("1 MiB", "2 MiB")[i % 2])
+        time.sleep(took * (0.3 + 0.045 * i))
+        agent.kill()
+        traffic.flows()
+    agent.start()
+    traffic.flows()
+    assert traffic.broken == []
+
+
+def test_the_end(agent: Enforcing, traffic: Traffic) -> None:
+    """Without keep the end of the agent is that of enforcement, which it says; nothing is left."""
+    agent.kill()
+    agent.start(AXON_KEEP="false")
+    traffic.flows()
+    traffic.stop()
+    agent.terminate()
+    assert "policies are not in force any more" in agent.said()
+    assert not agent.pins.exists()
+    assert inside(agent.place, lambda: [tc.chain(tc.Point(i)) for i in (1, 2)]) == [[], []]
+
+
+def test_detach(agent: Enforcing, traffic: Traffic) -> None:
+    """Detaching takes off every filter, also those of an agent that died within its start."""
+    agent.kill()
+    traffic.stop()
+    inside(agent.place, lambda: kernel.detach_all(agent.pins))
+    assert inside(agent.place, lambda: [tc.chain(tc.Point(i)) for i in (1, 2)]) == [[], []]
