@@ -44,7 +44,7 @@ lint: ## check style, types, layers and that generated pages are current
 	@scripts/lint
 
 bench: ## print every figure the README states, measured on this machine
-	@scripts/setup test
+	@scripts/setup bench
 	@$(MAKE) --no-print-directory build
 	@scripts/as-root $(PY) -m bench $(BENCH)
 
@@ -62,10 +62,13 @@ wheel: ## build dist/axon-*.whl, which carries the compiled object, and the sdis
 	@$(MAKE) --no-print-directory build
 	@$(PY) -m build --no-isolation --outdir dist .
 
-lock: ## resolve requirements-dev.lock anew
+lock: ## resolve requirements-dev.lock and requirements-bench.lock anew
 	@CUSTOM_COMPILE_COMMAND='make lock' $(PY) -m piptools compile --quiet --extra dev --generate-hashes \
 		--strip-extras --allow-unsafe --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
 		--output-file requirements-dev.lock pyproject.toml
+	@CUSTOM_COMPILE_COMMAND='make lock' $(PY) -m piptools compile --quiet --extra bench --constraint requirements-dev.lock \
+		--generate-hashes --strip-extras --allow-unsafe --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
+		--output-file requirements-bench.lock pyproject.toml
 
 clean: ## remove what was built, the virtual environment included
 	rm -rf .venv build dist $(OBJECT) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

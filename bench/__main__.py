@@ -5,22 +5,22 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from axon.errors import AxonError
 from bench import agent, bulk, idle, kernel, look, policy, report, scrape, throughput
 from bench.report import Table
 from bench.world import BenchError
 
-SECTIONS: Mapping[str, Callable[[], Table]] = {
-    "kernel": kernel.measure,
-    "throughput": throughput.measure,
-    "policy": policy.measure,
-    "agent": agent.measure,
-    "scrape": scrape.measure,
-    "look": look.measure,
-    "idle": idle.measure,
-    "bulk": bulk.measure,
+SECTIONS: Mapping[str, Sequence[Callable[[], Table]]] = {
+    "kernel": (kernel.measure,),
+    "throughput": (throughput.measure,),
+    "policy": policy.MEASURES,
+    "agent": (agent.measure,),
+    "scrape": (scrape.measure,),
+    "look": (look.measure,),
+    "idle": (idle.measure,),
+    "bulk": (bulk.measure,),
 }
 
 
@@ -39,11 +39,12 @@ def main() -> int:
     tables = []
     for name in names:
         print(f"# {name} ...", file=sys.stderr, flush=True)
-        try:
-            tables.append(SECTIONS[name]())
-        except (BenchError, AxonError) as e:
-            sys.exit(f"bench: {name}: {e}")
-        print(tables[-1].markdown(), flush=True)
+        for measure in SECTIONS[name]:
+            try:
+                tables.append(measure())
+            except (BenchError, AxonError) as e:
+                sys.exit(f"bench: {name}: {e}")
+            print(tables[-1].markdown(), flush=True)
     if len(names) == len(SECTIONS):
         report.write(tables)
     return 0

@@ -6,18 +6,17 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
 from typing import IO, cast
 
+from bench.cable import cable
 from bench.report import Table
 from bench.world import CLIENT_CPU, SERVER_CPU, axon, cgroup, start, take_turns
 
 _TURN = 0.1  # seconds
-_SPACE = "axon-bench-bulk"
-_INSIDE, _OUTSIDE = "10.203.7.2", "10.203.7.1"
 # The receiver says how many bytes have come whenever it is asked.
 _RECEIVE = """
 import socket, sys, threading
@@ -41,9 +40,8 @@ class _Stream:
     """One stream, stopped until its turn comes."""
 
     def __init__(
-        self, all_: ExitStack, group: Path, address: str, port: int, *, inside: bool
+        self, all_: ExitStack, group: Path, address: str, port: int, where: Sequence[str]
     ) -> None:
-        where = ["ip", "netns", "exec", _SPACE] if inside else []
         self._receiver = start(
             [*where, sys.executable, "-c", _RECEIVE, address, str(port)],
             cpu=SERVER_CPU, group=group, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=1,
@@ -65,32 +63,12 @@ class _Stream:
         return int(self._said.readline())
 
 
-@contextmanager
-def _veth() -> Iterator[None]:
-    """Make a namespace of our own, reached over a pair of veths."""
-    commands = (
-        f"netns add {_SPACE}",
-        f"link add axbench0 type veth peer name axbench1 netns {_SPACE}",
-        f"addr add {_OUTSIDE}/30 dev axbench0",
-        "link set axbench0 up",
-        f"-n {_SPACE} addr add {_INSIDE}/30 dev axbench1",
-        f"-n {_SPACE} link set axbench1 up",
-        f"-n {_SPACE} link set lo up",
-    )
-    try:
-        for command in commands:
-            subprocess.run(["ip", *command.split()], check=True)
-        yield
-    finally:
-        subprocess.run(["ip", "netns", "del", _SPACE], check=False)
-
-
 def _block(
-    groups: Mapping[str, Path], address: str, seconds: float, *, inside: bool
+    groups: Mapping[str, Path], address: str, seconds: float, where: Sequence[str]
 ) -> dict[str, float]:
     with ExitStack() as all_:
         streams = {
-            name: _Stream(all_, group, address, 18721 + i, inside=inside)
+            name: _Stream(all_, group, address, 18721 + i, where)
             for i, (name, group) in enumerate(groups.items())
         }
         senders = {name: stream.sender for name, stream in streams.items()}
@@ -106,9 +84,12 @@ def measure(*, blocks: int = 8, seconds: float = 4.0) -> Table:
     with ExitStack() as all_:
         groups = {name: all_.enter_context(cgroup(name)) for name in ("plain", "again", "axon")}
         all_.enter_context(axon(groups["axon"]))
-        all_.enter_context(_veth())
-        for name, address, inside in (("loopback", "127.0.0.1", False), ("veth", _INSIDE, True)):
-            rates = [_block(groups, address, seconds, inside=inside) for _ in range(blocks)]
+        end = all_.enter_context(cable())
+        for name, address, where in (
+            ("loopback", "127.0.0.1", []),
+            ("veth", end.other, end.there([])),
+        ):
+            rates = [_block(groups, address, seconds, where) for _ in range(blocks)]
             row = [name, f"{median(r['plain'] for r in rates) * 8e-9:.1f}"]
             for other in ("again", "axon"):
                 ratios = sorted(r[other] / r["plain"] for r in rates)

@@ -6,11 +6,12 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urljoin
@@ -36,6 +37,7 @@ http {{
     location / {{ return 200 "hello from nginx\\n"; }}
     location /static/ {{ root {home}; }}
     location /count {{ stub_status; }}
+    location /denied {{ return 403; }}
   }}
 }}
 """
@@ -57,7 +59,7 @@ def require(*programs: str) -> None:
     missing = [p for p in programs if shutil.which(p) is None]
     if missing:
         raise BenchError(
-            f"not installed: {', '.join(missing)}; `make setup` or apt-get install them"
+            f"not installed: {', '.join(missing)}; `scripts/setup bench` or apt-get install them"
         )
 
 
@@ -90,6 +92,17 @@ def start(
     return subprocess.Popen(command, preexec_fn=enter, text=True, **more)  # type: ignore[call-overload,no-any-return]
 
 
+def listens(server: subprocess.Popen[str], port: int) -> bool:
+    """Wait until a server listens on a port; return False if it ends instead."""
+    for _ in range(500):
+        if server.poll() is not None:
+            return False
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            return True
+        time.sleep(0.02)
+    raise BenchError(f"{server.args!r} does not listen on port {port}")
+
+
 @contextmanager
 def nginx(group: Path, port: int, *, workers: int = 0) -> Iterator[Path]:
     """Serve on a port, on the server's CPU; yields its folder, /static/ is below it.
@@ -111,8 +124,7 @@ def nginx(group: Path, port: int, *, workers: int = 0) -> Iterator[Path]:
             group=group,
         )
         try:
-            time.sleep(0.5)
-            if server.poll() is not None:
+            if not listens(server, port):
                 raise BenchError(
                     f"nginx ended at once: {(home / 'error.log').read_text(encoding='utf-8')}"
                 )
@@ -136,10 +148,15 @@ def wrk(url: str, *, seconds: int, connections: int, group: Path, close: bool = 
     return Load(float(rate[1]), float(p99[1]) * {"us": 1, "ms": 1e3, "s": 1e6}[p99[2]])
 
 
-def _served(url: str) -> int:
+def served(url: str) -> int:
     """Return how many requests nginx says that it has read."""
     with urlopen(urljoin(url, "/count"), timeout=10) as answer:  # noqa: S310
-        return int(answer.read().split()[9])
+        return requests_of(answer.read().decode())
+
+
+def requests_of(status: str) -> int:
+    """Return how many requests nginx has read, by the text of its /count."""
+    return int(status.split()[9])
 
 
 def take_turns(
@@ -175,11 +192,10 @@ def turns(
             clients[name] = start(command, cpu=CLIENT_CPU, group=group, stdout=subprocess.DEVNULL)
             time.sleep(4 * _TURN)
             clients[name].send_signal(signal.SIGSTOP)
-        before = {name: _served(url) for name, (url, _) in urls.items()}
+        before = {name: served(url) for name, (url, _) in urls.items()}
         active = take_turns(clients, seconds=seconds)
         return {
-            name: (_served(url) - 1 - before[name]) / active[name]
-            for name, (url, _) in urls.items()
+            name: (served(url) - 1 - before[name]) / active[name] for name, (url, _) in urls.items()
         }
     finally:
         for client in clients.values():

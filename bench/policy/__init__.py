@@ -1,0 +1,7 @@
+"""What judging costs: allowed and denied requests beside other ways to do it, and nanoseconds by the number of rules."""
+
+from __future__ import annotations
+
+from bench.policy import allowed, denied, verdict
+
+MEASURES = (allowed.measure, denied.measure, verdict.measure)
