@@ -10,7 +10,7 @@
 #define AXON_H
 
 /* Version of the layouts below. A pinned map of another version is read, carried over and replaced. */
-#define AX_LAYOUT 1
+#define AX_LAYOUT 2
 
 /* Latency buckets: schema 3 of Prometheus native histograms, that is eight to the factor of two.
  * Bucket i of 1..214 holds durations in [2^((i-1)/8 - 20), 2^(i/8 - 20)) seconds: 0.95 us to 112 s.
@@ -231,6 +231,7 @@ enum ax_flow_flag {
 	AX_FLOW_PATH_CUT = 16,	/* path longer than AX_PATH */
 	AX_FLOW_NO_TEXT = 32,	/* pipelined: path and host were not kept, the route stands for them */
 	AX_FLOW_HOST_CUT = 64,
+	AX_FLOW_DENIED = 128,	/* denied, or let by only because its policy audits */
 };
 
 struct ax_flow {
@@ -247,10 +248,13 @@ struct ax_flow {
 	ax_u32 number;		/* of the request on its connection, from 0 */
 	ax_u32 pid;
 	ax_u32 tid;
+	ax_u32 ident;		/* of the caller, enum ax_ident; of a judged request */
 	ax_u16 status;
 	ax_u16 lport;
 	ax_u16 rport;
 	ax_u16 path_len;
+	ax_u16 policy;		/* that decided, of a judged request: entry of ax_pol_names; 0: none */
+	ax_u16 rule;		/* that allowed it, as in struct ax_pol_rule; 0xffff: none */
 	ax_u8 host_len;
 	ax_u8 role;
 	ax_u8 method;
@@ -258,7 +262,9 @@ struct ax_flow {
 	ax_u8 error;
 	ax_u8 flags;		/* enum ax_flow_flag */
 	ax_u8 matched;		/* bit i: filter i matched and let it through its rate bound */
-	ax_u8 pad[5];
+	ax_u8 verdict;		/* enum ax_verdict */
+	ax_u8 deny;		/* why it was denied, enum ax_deny */
+	ax_u8 pad[3];
 	ax_u8 laddr[16];	/* IPv4 mapped */
 	ax_u8 raddr[16];
 	ax_u8 comm[AX_COMM];
@@ -300,6 +306,7 @@ enum ax_filter_field {
 	AX_FILTER_CGROUP = 256,
 	AX_FILTER_ERROR = 512,	/* 5xx or no complete response */
 	AX_FILTER_LPORT = 1024,	/* the server's port */
+	AX_FILTER_VERDICT = 2048,
 };
 
 struct ax_filter {
@@ -318,7 +325,7 @@ struct ax_filter {
 	ax_u32 addr_bits;	/* of the mapped address: 96 more than of an IPv4 one */
 	ax_u32 role;
 	ax_u32 path_len;
-	ax_u32 pad;
+	ax_u32 verdicts;	/* bit per enum ax_verdict */
 	ax_u8 path[AX_FILTER_TEXT];
 	ax_u8 comm[AX_COMM];
 	ax_u64 next;		/* kernel's: earliest time of the next record */
@@ -336,6 +343,8 @@ struct ax_ctl {
 	ax_u32 route_serial;	/* raised with every switch */
 	ax_u32 filters;		/* bit i: filter i is active */
 	ax_u32 wake;		/* 1: a reader waits on the ring, wake it for every record */
+	ax_u32 audit;		/* 1: a policy audits: requests that it would deny are told of as errors are */
+	ax_u32 pad;
 };
 
 /* Route patterns: which of up to 64 * AX_RT_WORDS patterns match is the intersection of the bitmaps

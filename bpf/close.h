@@ -46,7 +46,7 @@ static __always_inline void ax_settle_dead(struct ax_work *w, u32 lvl, struct bp
 			}
 			ax_account_body(w, lvl, c, cold);
 			if (ax_worth_telling(w, ctl))
-				ax_tell_body(w, lvl, cold);
+				ax_tell_body(w, lvl, cold, sk);
 		}
 		c->resp.n++;
 	}

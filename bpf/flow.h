@@ -4,6 +4,7 @@
 #define AX_FLOW_H
 
 #include "conn.h"
+#include "gates.h"
 
 /* A rate bound without a bucket to fill: may the event at `now` pass, if one passes every `interval` ns and
  * up to eight may come at once (the generic cell rate algorithm of ATM, ITU-T I.371)? */
@@ -75,6 +76,7 @@ AX_GLOBAL int ax_observe(u32 lvl, u32 i)
 	AX_HIT(AX_FILTER_ROLE, cold->key.role == f->role);
 	AX_HIT(AX_FILTER_CGROUP, cold->key.cgroup == f->cgroup);
 	AX_HIT(AX_FILTER_ERROR, w->failed);
+	AX_HIT(AX_FILTER_VERDICT, f->verdicts >> (w->told.verdict & 31) & 1);
 	AX_HIT(AX_FILTER_ADDR, ax_same_bits(cold->laddr, f->addr, f->addr_bits) ||
 				       ax_same_bits(cold->raddr, f->addr, f->addr_bits));
 	AX_HIT(AX_FILTER_COMM, *(u64 *)cold->key.comm == *(u64 *)f->comm &&
@@ -98,7 +100,7 @@ AX_GLOBAL int ax_tell_of(u32 lvl)
 	struct ax_ctl *ctl = ax_control();
 	const struct ax_cold *cold;
 	struct ax_done *q;
-	u32 slow, failed, sampled = 0;
+	u32 slow, failed, denied, sampled = 0;
 	struct ax_flow *f;
 
 	if (!w || !ctl)
@@ -107,6 +109,7 @@ AX_GLOBAL int ax_tell_of(u32 lvl)
 	cold = &w->cold;
 	failed = q->status >= 500 || q->error;
 	w->failed = failed;
+	denied = w->told.verdict >= AX_VERDICT_AUDIT;
 	w->seen = 0;
 	slow = ctl->slow_ns && q->duration >= ctl->slow_ns;
 	if (ctl->filters) {
@@ -114,14 +117,14 @@ AX_GLOBAL int ax_tell_of(u32 lvl)
 		for (u32 i = 0; i < AX_FILTERS; i++)
 			ax_observe(lvl, i);
 	}
-	if (failed || slow)
+	if (failed || slow || denied)
 		sampled = ax_pass(&w->next_error, ax_now(w), ctl->error_interval);
 	if (q->first)
 		sampled = 1;	/* as many as there are series: bounded without a clock */
 	if (!sampled)
 		sampled = ax_pass(&w->next_flow, ax_now(w), ctl->flow_interval);
 	if (!w->seen && !sampled) {
-		if (failed || slow)
+		if (failed || slow || denied)
 			ax_count(AX_DROP_FLOW_RATE);
 		return 0;
 	}
@@ -151,8 +154,13 @@ AX_GLOBAL int ax_tell_of(u32 lvl)
 	f->version = q->version;
 	f->error = q->error;
 	f->flags = (q->first ? AX_FLOW_FIRST : 0) | (slow ? AX_FLOW_SLOW : 0) | (failed ? AX_FLOW_ERROR : 0) |
-		   (sampled ? AX_FLOW_SAMPLED : 0);
+		   (sampled ? AX_FLOW_SAMPLED : 0) | (denied ? AX_FLOW_DENIED : 0);
 	f->matched = w->seen;
+	f->ident = w->ident;
+	f->policy = w->told.policy;
+	f->rule = w->told.rule;
+	f->verdict = w->told.verdict;
+	f->deny = w->told.deny;
 	__builtin_memset(f->pad, 0, sizeof(f->pad));
 	__builtin_memcpy(f->laddr, cold->laddr, 16);
 	__builtin_memcpy(f->raddr, cold->raddr, 16);
@@ -175,9 +183,31 @@ AX_GLOBAL int ax_tell_of(u32 lvl)
 	return 0;
 }
 
-/* The same for a connection whose cold half is at hand: it is copied, so that what follows needs no socket. */
-static __always_inline void ax_tell_body(struct ax_work *w, u32 lvl, const struct ax_cold *cold)
+/* What the gate decided of the request at hand, in w->told. */
+static __always_inline void ax_ask_gate(struct ax_work *w, struct bpf_sock *sk)
 {
+	w->ident = 0;
+	__builtin_memset(&w->told, 0, sizeof(w->told));
+#ifndef AX_NATIVE
+	struct ax_gate *g = bpf_sk_storage_get(&ax_gates, sk, 0, 0);
+	struct ax_told *t;
+
+	if (!g)
+		return;
+	t = &g->told[w->done.number & (AX_TOLD - 1)];
+	if (t->number != (u16)w->done.number)
+		return;
+	w->told = *t;
+	w->ident = g->s.ident;
+#else
+	(void)sk;
+#endif
+}
+
+/* The same for a connection whose cold half is at hand: it is copied, so that what follows needs no socket. */
+static __always_inline void ax_tell_body(struct ax_work *w, u32 lvl, const struct ax_cold *cold, struct bpf_sock *sk)
+{
+	ax_ask_gate(w, sk);
 	__builtin_memcpy(&w->cold, cold, sizeof(w->cold));
 	ax_tell_of(lvl);
 }
@@ -187,7 +217,7 @@ static __always_inline int ax_worth_telling(struct ax_work *w, const struct ax_c
 {
 	const struct ax_done *q = &w->done;
 
-	return ctl->filters || q->first || q->status >= 500 || q->error ||
+	return ctl->filters || ctl->audit || q->first || q->status >= 500 || q->error ||
 	       (ctl->slow_ns && q->duration >= ctl->slow_ns) ||
 	       (ctl->flow_interval && w->next_flow <= w->now);
 }

@@ -192,7 +192,7 @@ AX_GLOBAL int ax_response_done(struct __sk_buff *skb, u32 lvl, u32 error)
 		w->done.resp_wire = status ? w->d.r.body + w->d.r.over : 0;
 		ax_account_body(w, lvl, c, cold);
 		if (ax_worth_telling(w, ctl))
-			ax_tell_body(w, lvl, cold);
+			ax_tell_body(w, lvl, cold, sk);
 	}
 	c->resp.n++;
 	w->d.h.n = c->resp.n;

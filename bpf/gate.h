@@ -10,37 +10,13 @@
 
 #include "answer.h"
 #include "conn.h"
+#include "denied.h"
 
 #define AX_OLD_ACK (1 << 20)	/* an acknowledgement so far behind is none (RFC 5961 section 5.2) */
 
 struct ax_link {
 	s32 netns;		/* of the sockets that this interface's packets go to; -1: its own */
 	u32 in;			/* answers are sent as if they had arrived here (the host's end of a pod's cable) */
-};
-
-/* Where a connection's judgement stands. */
-struct ax_gate_state {
-	u32 next;		/* everything before this sequence number has been decided */
-	u32 heads;		/* where the newest head, or chunk's framing, ended: TCP may not have taken it yet, if `open` */
-	u32 memo_seq;		/* where the head in `memo` began last */
-	u32 n;			/* requests that were let by */
-	u32 gen;		/* the generation that the following hold for */
-	u32 ident;
-	u32 block;
-	u32 serial;		/* of the set that it was judged by last */
-	u32 start;		/* of first data that met the listener: where it began */
-	u16 memo_len;		/* of the last head, if it came alone in a packet; 0: none */
-	u16 memo_policy;
-	u8 memo_verdict;
-	u8 open;
-	struct ax_reading r;
-};
-
-struct ax_gate {
-	struct bpf_spin_lock lock;
-	u32 busy;
-	struct ax_gate_state s;
-	u8 memo[AX_WINDOW];
 };
 
 /* Whose a server's socket is and which set judges it. A child has its listener's. */
@@ -62,7 +38,6 @@ struct ax_ports {
 	u64 word[1024];
 };
 
-AX_SK_MAP(ax_gates, struct ax_gate, 0);
 AX_SK_MAP(ax_gate_texts, struct ax_texts, 0);
 AX_SK_MAP(ax_guards, struct ax_guard, BPF_F_CLONE);
 AX_MAP(ax_early, BPF_MAP_TYPE_LRU_HASH, struct ax_pair, struct ax_early, 1024, 0);
@@ -218,6 +193,7 @@ static __always_inline int ax_gate_read(struct __sk_buff *skb, u32 lvl, struct a
 	w->heads = 0;
 	w->head_end = 0;
 	w->framed = 0;
+	w->texts = 1;
 	return ax_g_read(skb, lvl, secret) ? AX_DO_RESET : AX_DO_PASS;
 }
 
@@ -252,6 +228,7 @@ AX_GLOBAL int ax_gate_early(struct __sk_buff *skb, u32 lvl, u64 secret)
 	ax_identify(skb, lvl);
 	__builtin_memset(&w->r, 0, sizeof(w->r));
 	w->first = 1;
+	w->number = 0;
 	r = AX_DO_PASS;
 	if (!w->soft && ax_allowed_unread(lvl, secret)) {
 		w->r.phase = AX_G_PASS;
@@ -365,7 +342,7 @@ static __always_inline int ax_gate_repeats(struct __sk_buff *skb, struct ax_gw *
 	u32 len = w->end;
 
 	if (g->s.r.phase != AX_G_START || len != g->s.memo_len || len > AX_WINDOW || !len || w->seq != g->s.next ||
-	    g->s.serial != w->set.serial || g->s.memo_verdict == AX_VERDICT_NONE)
+	    g->s.serial != w->set.serial || g->s.memo.verdict == AX_VERDICT_NONE)
 		return 0;
 	return !ax_load_head(skb, w, 0, len) && ax_is_memo(w, g);
 }
@@ -461,9 +438,11 @@ static __always_inline int ax_gate_judge(struct __sk_buff *skb, u32 lvl, struct 
 		s->open = 1;
 		s->memo_seq = w->seq;
 		s->heads = end;
+		s->memo.number = s->n;
+		g->told[s->n & (AX_TOLD - 1)] = s->memo;
 		s->n++;
 		s->next = end;
-		ax_verdict_count(s->memo_policy, s->memo_verdict);
+		ax_verdict_count(s->memo.policy, s->memo.verdict);
 		return AX_DO_PASS;
 	}
 	past = s->next - w->seq;
@@ -490,6 +469,7 @@ static __always_inline int ax_gate_judge(struct __sk_buff *skb, u32 lvl, struct 
 	}
 	w->r = s->r;
 	w->first = !s->n;
+	w->number = s->n;
 	if (ax_in_head(s->r.phase)) {
 		kept = bpf_sk_storage_get(&ax_gate_texts, sk, 0, 0);
 		if (!kept) {
@@ -544,9 +524,18 @@ static __always_inline int ax_gate_judge(struct __sk_buff *skb, u32 lvl, struct 
 				*(u64 *)(g->memo + i + k) = *(u64 *)(w->win + i + k);
 		}
 		s->memo_seq = w->seq;
-		s->memo_policy = w->policy;
+		s->memo = w->told[s->n & (AX_TOLD - 1)];
 		/* a body, or an upgrade, does not follow from the bytes alone */
-		s->memo_verdict = w->r.phase == AX_G_START && w->head_end == w->end ? w->verdict : AX_VERDICT_NONE;
+		if (w->r.phase != AX_G_START || w->head_end != w->end)
+			s->memo.verdict = AX_VERDICT_NONE;
+	}
+	if (w->heads == 1) {
+		g->told[s->n & (AX_TOLD - 1)] = w->told[s->n & (AX_TOLD - 1)];
+	} else if (w->heads) {
+#pragma clang loop unroll(full)
+		for (u32 i = 0; i < AX_TOLD; i++)
+			if (((i - s->n) & (AX_TOLD - 1)) < w->heads)
+				g->told[i] = w->told[i];
 	}
 	s->n += w->heads;
 	/* of a body what is still to come is decided as well */
@@ -718,6 +707,7 @@ AX_GLOBAL int ax_gate_listener(struct __sk_buff *skb, u32 lvl, u32 selected)
 	if (r == AX_DO_DROP)
 		return AX_TC_SHOT;
 	ax_verdict_count(w->policy, AX_VERDICT_DROPPED);
+	ax_tell_denied(skb, lvl, 0);
 	/* the request socket takes no reset of ours: it is forgotten when nothing more comes */
 	w->snd_nxt = w->snd_una;
 	ax_send_back(skb, lvl, w, AX_TCP_RST | AX_TCP_ACK, 0);
@@ -735,8 +725,10 @@ AX_GLOBAL int ax_gate_end(struct __sk_buff *skb, u32 lvl, u32 what)
 	ax_deny_count(w->reason);
 	if (what == AX_DO_DROP)
 		return AX_TC_SHOT;
-	if (what != AX_DO_END)
+	if (what != AX_DO_END) {
 		ax_verdict_count(w->policy, AX_VERDICT_DROPPED);
+		ax_tell_denied(skb, lvl, what == AX_DO_ANSWER ? 403 : 0);
+	}
 	if (ax_prepare(skb, lvl))
 		return AX_TC_SHOT;
 	if (what == AX_DO_END)
@@ -877,6 +869,9 @@ static __always_inline int ax_gate_packet(struct __sk_buff *skb)
 	w->lport = bpf_ntohs(ports >> 16);
 	w->snd_una = ack;
 	w->head_only = 0;
+	w->texts = 0;
+	w->number = 0;
+	w->heads = 0;
 	__builtin_memset(w->src, 0, 32);
 	if (ip6) {
 		__builtin_memcpy(w->src, ip + 8, 16);
@@ -937,6 +932,8 @@ static __always_inline int ax_gate_packet(struct __sk_buff *skb)
 	w->set = *set;
 	w->policy = set->deny;
 	w->rule = 0xffff;
+	w->cgroup = guard->cgroup;
+	__builtin_memcpy(w->comm, guard->comm, AX_COMM);
 	w->soft = ctl->mode != AX_POL_MODE_ENFORCE || !(set->flags & AX_POL_ENFORCE);
 	if (sk->state == AX_TCP_LISTEN) {
 		/* there is no socket of its own: the packet's addresses stand for it */

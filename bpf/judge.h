@@ -7,6 +7,7 @@
 #define AX_JUDGE_H
 
 #include "bytes.h"
+#include "gates.h"
 
 #define AX_BLOCK 64		/* bytes of a head that are compared at once */
 #define AX_J_DIMS 40		/* length, caller, method, host, port, and AX_POL_DEPTH segments */
@@ -27,26 +28,6 @@ struct ax_texts {
 	u8 val[AX_POL_TEXT + 8];
 	u8 host[AX_POL_TEXT + 8];
 	u8 path[AX_POL_PATH + AX_POL_TEXT + 8];
-};
-
-/* Where the reading of a connection's requests stands; see strict.h. */
-struct ax_reading {
-	u8 phase;		/* enum ax_g_phase */
-	u8 minor;		/* of the version */
-	u8 field;		/* enum ax_g_field */
-	u8 seen;		/* fields of this head, a bit each */
-	u8 idx;			/* in a fixed text; digits of a number */
-	u8 pct;			/* behind "%25": hexadecimal digits, and one more */
-	u8 method_len;
-	u8 name_len;
-	u8 depth;		/* segments that have ended; AX_POL_DEPTH + 1: more */
-	u8 host_len;
-	u16 val_len;
-	u16 path_len;
-	u16 seg_from;		/* where the segment begins in the path */
-	u32 head;		/* bytes of this head */
-	u64 seg_hash;
-	u64 left;		/* of the body or chunk */
 };
 
 /* A connection by its packets' addresses: an IPv4 one in the first four bytes, ports in network byte order. */
@@ -87,7 +68,8 @@ struct ax_gw {
 	u32 framed;		/* where the last byte of a head, or of a chunk's framing, ended; 0: there was none */
 	u32 soft;		/* nothing may be denied */
 	u32 first;		/* no request of this connection has been read before */
-	u32 upgrade;		/* the last request asks for WebSocket */
+	u32 number;		/* of the packet's first request on its connection */
+	u32 texts;		/* `r` and `t` are of this packet's head */
 	/* who and where */
 	u64 cgroup;		/* of the server's socket */
 	u64 peer_cgroup;
@@ -131,6 +113,7 @@ struct ax_gw {
 	struct ax_tomb tomb;
 	u32 dim[64][2];		/* AX_J_DIMS of them are used */
 	u32 dims;
+	struct ax_told told[AX_TOLD];	/* of the packet's requests */
 	u32 text_len;
 	u8 text[AX_POL_TEXT + 8];
 	struct ax_texts t;

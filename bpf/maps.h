@@ -88,6 +88,32 @@ static __always_inline void ax_count(u32 what)
 	ax_count_n(what, 1);
 }
 
+/* Takes a work area of this CPU that no run below us holds. An interrupt between the look and the claim gives
+ * its area back before we go on; a task that preempts us there may not, which the owner tells (AX_LOST_NESTED). */
+static __always_inline struct ax_work *ax_claim(u64 who, u32 *lvl)
+{
+	struct ax_work *w;
+
+	*lvl = 0;
+	w = ax_area(0);
+	if (AX_LIKELY(w && !w->owner))
+		goto mine;
+#pragma clang loop unroll(full)
+	for (u32 i = 1; i < AX_NEST; i++) {
+		w = ax_area(i);
+		if (w && !w->owner) {
+			*lvl = i;
+			ax_count(AX_INFO_NEST);
+			goto mine;
+		}
+	}
+	ax_count(AX_LOST_NESTED);
+	return 0;
+mine:
+	w->owner = who;
+	return w;
+}
+
 /* When the packet was sent, without asking the clock: TCP notes the time of every segment that it sends (its earliest
  * departure, CLOCK_MONOTONIC; Linux 4.20, commit d3edd06ea8ea). 0 for a packet that arrives: ask the clock then. */
 static __always_inline u64 ax_sent(struct __sk_buff *skb, u32 dir)

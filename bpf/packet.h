@@ -6,32 +6,6 @@
 #include "guard.h"
 #include "order.h"
 
-/* Takes a work area of this CPU that no run below us holds. An interrupt between the look and the claim gives
- * its area back before we go on; a task that preempts us there may not, which the owner tells (AX_LOST_NESTED). */
-static __always_inline struct ax_work *ax_claim(u64 who, u32 *lvl)
-{
-	struct ax_work *w;
-
-	*lvl = 0;
-	w = ax_area(0);
-	if (AX_LIKELY(w && !w->owner))
-		goto mine;
-#pragma clang loop unroll(full)
-	for (u32 i = 1; i < AX_NEST; i++) {
-		w = ax_area(i);
-		if (w && !w->owner) {
-			*lvl = i;
-			ax_count(AX_INFO_NEST);
-			goto mine;
-		}
-	}
-	ax_count(AX_LOST_NESTED);
-	return 0;
-mine:
-	w->owner = who;
-	return w;
-}
-
 /* What the long way has to know of the packet. */
 struct ax_seg {
 	u32 seq;
@@ -648,7 +622,7 @@ static __always_inline int ax_count_answer(struct __sk_buff *skb, u32 lvl, struc
 		return -1;
 	ax_account_body(w, lvl, c, cold);
 	if (ax_worth_telling(w, ctl))
-		ax_tell_body(w, lvl, cold);
+		ax_tell_body(w, lvl, cold, sk);
 	return 0;
 }
 

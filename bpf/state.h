@@ -243,6 +243,15 @@ struct ax_done {
 	u8 pad[5];
 };
 
+/* What a request of a judged connection was decided by. */
+struct ax_told {
+	u16 number;		/* of the request on its connection, the lower half */
+	u16 policy;
+	u16 rule;		/* see struct ax_pol_rule; 0xffff: none */
+	u8 verdict;		/* enum ax_verdict */
+	u8 deny;		/* enum ax_deny */
+};
+
 /* One run's work area. Per CPU and nesting level; `owner` is the run that holds it. */
 struct ax_work {
 	u64 owner;
@@ -278,6 +287,7 @@ struct ax_work {
 	u64 memo_left;		/* see struct ax_conn */
 	struct ax_dir d;
 	struct ax_done done;
+	struct ax_told told;	/* of the request that is told of */
 	struct ax_key key;
 	struct ax_wl_seen seen_key;
 	struct ax_cold cold;	/* of the request that is told of */
@@ -286,6 +296,7 @@ struct ax_work {
 	u32 seen;		/* observers that see it */
 	u32 hit;
 	u32 failed;
+	u32 ident;		/* the caller, if it was judged */
 	/* path */
 	u32 path_from;		/* in the window */
 	u32 path_len;

@@ -624,6 +624,25 @@ static __always_inline int ax_g_field_end(struct ax_gw *w, u32 lvl)
 		0 : ax_g_deny(w, AX_DENY_UPGRADE);
 }
 
+/* Keeps for what is told of the request what was decided of it. */
+AX_GLOBAL int ax_g_note(u32 lvl)
+{
+	struct ax_gw *w = ax_gate_area(lvl);
+	struct ax_told *t;
+	u32 number;
+
+	if (!w)
+		return 0;
+	number = w->number + w->heads - 1;
+	t = &w->told[number & (AX_TOLD - 1)];
+	t->number = number;
+	t->policy = w->policy;
+	t->rule = w->rule;
+	t->verdict = w->verdict;
+	t->deny = w->verdict == AX_VERDICT_AUDIT ? AX_DENY_RULE : AX_DENY_NONE;
+	return 0;
+}
+
 /* A head is complete: is it whole, and what follows it? */
 static __always_inline int ax_g_head_end(struct ax_gw *w, u32 lvl, u64 secret)
 {
@@ -646,6 +665,7 @@ static __always_inline int ax_g_head_end(struct ax_gw *w, u32 lvl, u64 secret)
 		w->verdict = AX_VERDICT_AUDIT;
 	}
 	ax_verdict_count(w->policy, w->verdict);
+	ax_g_note(lvl);
 	w->first = 0;
 	if (seen & AX_F_SEEN(AX_F_UPGRADE)) {
 		if (w->r.left || seen & AX_F_SEEN(AX_F_CODING))

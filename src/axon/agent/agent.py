@@ -136,6 +136,11 @@ class Agent:
         ctl["flow_interval"] = _interval(settings.flow_rate)
         ctl["error_interval"] = _interval(settings.error_rate)
 
+    def _told_by(self, policies: Policies) -> None:
+        """Have flows told of as the policies in force ask for."""
+        self._kernel.ctl["audit"] = policies.audits
+        self._ticker.callers = policies.callers
+
     def _of_files(self) -> Policies | None:
         """Return the policies that are to be in force, if there are to be any."""
         return self._policies_of(self._settings.policy) if self._settings.policy else None
@@ -193,6 +198,7 @@ class Agent:
             self._ticker.look()
             if self._policies:
                 self._policies.look()
+                self._told_by(self._policies)
             problem = self._check()
         except (OSError, AxonError) as error:
             problem = f"The kernel's tables cannot be read: {error}"

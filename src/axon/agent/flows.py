@@ -11,13 +11,14 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from axon.agent.matching import Flows, Mask, method_names
-from axon.api.schema import End, ErrorType, Flow
+from axon.api.schema import End, ErrorType, Flow, Verdict
 from axon.kernel import Abi
 
+_NO_RULE = 0xFFFF
 _END = ("cgroup", "comm", "role", "pid")
 """What the name of a record's local end depends on, beside the server's port."""
 
-Reason = Literal["first", "slow", "error", "sampled"]
+Reason = Literal["first", "slow", "error", "denied", "sampled"]
 
 
 class Who(NamedTuple):
@@ -62,7 +63,8 @@ class Store:
 class Reader:
     """Makes flows of records.
 
-    `who(cgroup, command, port, role, pid)` names the local service, `route(id)` a route.
+    `who(cgroup, command, port, role, pid)` names the local service, `route(id)` a route; `policy(n)`
+    and `caller(n)` what has a number in the kernel's tables of policies.
     """
 
     def __init__(
@@ -70,9 +72,15 @@ class Reader:
         abi: Abi,
         who: Callable[[Any], Who],
         route: Callable[[int], str],
+        policy: Callable[[int], str] = str,
+        caller: Callable[[int], str] = str,
     ) -> None:
         self._who = who
         self._route = route
+        self._policy = policy
+        self._caller = caller
+        self._verdicts = verdict_names(abi)
+        self._denials = denial_names(abi)
         self._methods = method_names(abi)
         self._server = abi.enum("ax_role")["AX_ROLE_SERVER"]
         self._errors = error_names(abi)
@@ -81,6 +89,7 @@ class Reader:
             (flags["AX_FLOW_FIRST"], "first"),
             (flags["AX_FLOW_SLOW"], "slow"),
             (flags["AX_FLOW_ERROR"], "error"),
+            (flags["AX_FLOW_DENIED"], "denied"),
             (flags["AX_FLOW_SAMPLED"], "sampled"),
         ]
         self._path_cut = flags["AX_FLOW_PATH_CUT"]
@@ -117,6 +126,7 @@ class Reader:
         texts = not flags & self._no_text
         host = text(record["host"].tobytes()[: int(record["host_len"])]) if texts else ""
         status = int(record["status"])
+        verdict = self._verdicts.get(int(record["verdict"]))
         return Flow(
             time=int(record["start"]) / 1e9 + ahead,
             service=who.service,
@@ -145,7 +155,35 @@ class Reader:
             connection=f"{int(record['cookie']):x}",
             number=int(record["number"]),
             reasons=[name for bit, name in self._reasons if flags & bit],
+            verdict=verdict,
+            policy=self._policy(int(record["policy"])) if verdict and record["policy"] else None,
+            rule=_rule(int(record["rule"])) if verdict else None,
+            denial=self._denials.get(int(record["deny"])),
+            caller=self._caller(int(record["ident"])) if verdict else None,
         )
+
+
+def verdict_names(abi: Abi) -> dict[int, Verdict]:
+    """Return the names of enum ax_verdict that stand for a verdict, by their number."""
+    known: Sequence[Verdict] = ("forwarded", "audit", "dropped")
+    numbers = abi.enum("ax_verdict")
+    return {numbers[f"AX_VERDICT_{name.upper()}"]: name for name in known}
+
+
+def denial_names(abi: Abi) -> dict[int, str]:
+    """Return the reasons of denials by their number in enum ax_deny."""
+    return {
+        number: name.removeprefix("AX_DENY_").lower()
+        for name, number in abi.enum("ax_deny").items()
+        if name not in {"AX_DENY_NONE", "AX_DENY_MAX"}
+    }
+
+
+def _rule(number: int) -> str | None:
+    """Return the place of a rule of struct ax_pol_rule in its policy; None for none."""
+    if number == _NO_RULE:
+        return None
+    return f"ingress[{number >> 8}].httpRules[{number & 0xFF}]"
 
 
 def error_names(abi: Abi) -> dict[int, ErrorType]:

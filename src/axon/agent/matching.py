@@ -31,6 +31,7 @@ _BITS = {
     "role": "AX_FILTER_ROLE",
     "command": "AX_FILTER_COMM",
     "error": "AX_FILTER_ERROR",
+    "verdict": "AX_FILTER_VERDICT",
 }
 _MAPPED = bytes(10) + b"\xff\xff"
 
@@ -90,6 +91,11 @@ def _methods(wanted: FlowFilter, abi: Abi) -> list[int]:
     return [number for number, name in method_names(abi).items() if name in wanted.method]
 
 
+def _verdicts(wanted: FlowFilter, abi: Abi) -> list[int]:
+    numbers = abi.enum("ax_verdict")
+    return [numbers[f"AX_VERDICT_{name.upper()}"] for name in wanted.verdict]
+
+
 def _role(wanted: FlowFilter, abi: Abi) -> int:
     return abi.enum("ax_role")["AX_ROLE_" + wanted.role.upper()]
 
@@ -140,6 +146,10 @@ def _fill_command(record: Any, wanted: FlowFilter, _: Abi) -> None:
     record["comm"] = _padded(wanted.command, record["comm"].size)
 
 
+def _fill_verdict(record: Any, wanted: FlowFilter, abi: Abi) -> None:
+    record["verdicts"] = sum(1 << number for number in _verdicts(wanted, abi))
+
+
 def _fill_error(*_: object) -> None:
     """The bit in `use` says it all."""
 
@@ -155,6 +165,7 @@ _FILL: Mapping[str, Callable[[Any, FlowFilter, Abi], None]] = {
     "role": _fill_role,
     "command": _fill_command,
     "error": _fill_error,
+    "verdict": _fill_verdict,
 }
 
 
@@ -210,6 +221,10 @@ def _is_error(flows: Flows, _: FlowFilter, abi: Abi) -> Mask:
     return np.asarray(flows["flags"] & abi.enum("ax_flow_flag")["AX_FLOW_ERROR"] != 0)
 
 
+def _is_verdict(flows: Flows, wanted: FlowFilter, abi: Abi) -> Mask:
+    return among(flows["verdict"], _verdicts(wanted, abi))
+
+
 _TEST: Mapping[str, Callable[[Flows, FlowFilter, Abi], Mask]] = {
     "method": _is_method,
     "status": _is_status,
@@ -221,4 +236,5 @@ _TEST: Mapping[str, Callable[[Flows, FlowFilter, Abi], Mask]] = {
     "role": _is_role,
     "command": _is_command,
     "error": _is_error,
+    "verdict": _is_verdict,
 }

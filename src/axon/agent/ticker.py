@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -52,7 +54,15 @@ class Ticker:
         self._carries = Carries(settings.run_dir, int(kernel.ctl["secret"][0]))
         self._generation = np.zeros(0, np.int64)
         self.store = Store(kernel.abi.flow, settings.flows_kept)
-        self.reader = Reader(kernel.abi, self._ends.of_flow, self._routes.text)
+        self.callers: Mapping[int, str] = {}
+        """Labels of callers by their number in the policies that are in force."""
+        self.reader = Reader(
+            kernel.abi,
+            self._ends.of_flow,
+            self._routes.text,
+            policy=kernel.gate.policy_name,
+            caller=lambda number: self.callers.get(number, str(number)),
+        )
         self.exporter = Exporter(legacy=settings.legacy_metrics)
         self._carries.restore(self.exporter)
         self.snapshot: Snapshot | None = None

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from axon.api import schema
-from axon.api.filters import DESCRIPTIONS, METHODS, ROLES
+from axon.api.filters import DESCRIPTIONS, METHODS, ROLES, VERDICTS
 
 BASE = "/api/v1"
 JSON = "application/json"
@@ -48,6 +48,7 @@ _SHAPES: Mapping[str, Mapping[str, Any]] = {
     "min_duration": {"type": "number", "minimum": 0},
     "role": {"type": "string", "enum": list(ROLES)},
     "error": {"type": "boolean"},
+    "verdict": {"type": "string", "example": VERDICTS[-1]},
 }
 _FILTERS = (
     *(

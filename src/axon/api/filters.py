@@ -31,6 +31,7 @@ METHODS = (
 """RFC 9110, section 9, and RFC 5789; anything else is _OTHER."""
 
 ROLES = ("server", "client")
+VERDICTS = ("forwarded", "audit", "dropped")
 LONGEST_PATH = 64
 LONGEST_COMMAND = 15
 
@@ -46,6 +47,7 @@ DESCRIPTIONS: Mapping[str, str] = {
     "role": "Side that the request was seen on: server or client.",
     "command": f"Command of the process, at most {LONGEST_COMMAND} bytes.",
     "error": "true: only requests answered by 5xx or not completely.",
+    "verdict": "What policies made of it: forwarded, audit or dropped; several with commas between.",
 }
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -69,6 +71,7 @@ class FlowFilter:
     role: str = ""
     command: str = ""
     error: bool = False
+    verdict: tuple[str, ...] = ()
     negate: frozenset[str] = frozenset()
 
     @property
@@ -106,7 +109,7 @@ def parse(query: Iterable[tuple[str, str]]) -> FlowFilter:
         elif name not in DESCRIPTIONS:
             known = ", ".join(DESCRIPTIONS)
             raise QueryError(f"{name[:64]!r} is no filter; there are {known} and not")
-        elif name in values and name != "method":
+        elif name in values and name not in _LISTS:
             raise QueryError(f"{name} is given twice; one value is what can be looked for")
         else:
             values[name] = _read(name, text, values.get(name, ()))
@@ -131,8 +134,9 @@ def to_query(wanted: FlowFilter) -> list[tuple[str, str]]:
 def _read(name: str, text: str, before: object) -> object:
     if not text:
         raise QueryError(f"{name}: a value is missing")
-    if name == "method":
-        return _methods(text, before if isinstance(before, tuple) else ())
+    if name in _LISTS:
+        words = {word.strip() for word in text.split(",")}
+        return _LISTS[name](words.union(before if isinstance(before, tuple) else ()))
     return _READERS[name](name, text)
 
 
@@ -179,11 +183,18 @@ def _command(_: str, text: str) -> str:
     return text
 
 
-def _methods(text: str, before: Sequence[str]) -> tuple[str, ...]:
-    words = {*before, *(word.strip().upper() for word in text.split(","))}
-    if unknown := words.difference(METHODS):
-        raise QueryError(f"method must be of {', '.join(METHODS)}, not {min(unknown)!r}")
-    return tuple(method for method in METHODS if method in words)
+def _methods(words: set[str]) -> tuple[str, ...]:
+    return _among("method", {word.upper() for word in words}, METHODS)
+
+
+def _verdicts(words: set[str]) -> tuple[str, ...]:
+    return _among("verdict", {word.lower() for word in words}, VERDICTS)
+
+
+def _among(name: str, words: set[str], known: Sequence[str]) -> tuple[str, ...]:
+    if unknown := words.difference(known):
+        raise QueryError(f"{name} must be of {', '.join(known)}, not {min(unknown)!r}")
+    return tuple(word for word in known if word in words)
 
 
 def _statuses(text: str) -> tuple[int, int]:
@@ -213,6 +224,11 @@ def _path(_: str, text: str) -> str:
         raise QueryError(f"path: the kernel compares {LONGEST_PATH} bytes at most")
     return prefix
 
+
+_LISTS: Mapping[str, Callable[[set[str]], tuple[str, ...]]] = {
+    "method": _methods,
+    "verdict": _verdicts,
+}
 
 _READERS: Mapping[str, Callable[[str, str], object]] = {
     "status": _status,

@@ -11,6 +11,7 @@ from typing import Literal
 import msgspec
 
 Role = Literal["server", "client"]
+Verdict = Literal["forwarded", "audit", "dropped"]
 ErrorType = Literal["no_response", "reset", "incomplete", "timeout"]
 
 
@@ -126,8 +127,18 @@ class Flow(_Struct, frozen=True, tag="flow", tag_field="type"):
     """The socket's cookie, in hexadecimal; a JSON number would lose digits."""
     number: int
     """Of the request on its connection, from 0."""
-    reasons: list[Literal["first", "slow", "error", "sampled"]]
+    reasons: list[Literal["first", "slow", "error", "denied", "sampled"]]
     """Why the record was written, beside the filters that asked for it."""
+    verdict: Verdict | None
+    """What policies made of it; null where none selects the server, and on the client's side."""
+    policy: str | None
+    """NAMESPACE/NAME of the policy that decided."""
+    rule: str | None
+    """Place in the policy of the rule that allowed it, as `ingress[0].httpRules[2]`."""
+    denial: str | None
+    """Why it was, or under audit would be, denied: a reason of docs/policy.md."""
+    caller: str | None
+    """Labels of who asked, or `unknown` or `world`; of a judged request."""
 
 
 class Begin(_Struct, frozen=True, tag="begin", tag_field="type"):

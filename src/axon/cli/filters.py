@@ -19,6 +19,7 @@ _METAVARS: Final = {
     "min_duration": "TIME",
     "role": "ROLE",
     "command": "NAME",
+    "verdict": "V[,V]",
 }
 _HELP: Final = {
     **DESCRIPTIONS,

@@ -50,7 +50,23 @@ def _path(flow: Flow) -> str:
     text = fmt.safe(flow.route if flow.path is None else flow.path)
     cut = fmt.ELLIPSIS if flow.path_cut else ""
     why = f" ({_ERRORS.get(flow.error, flow.error)})" if flow.error else ""
-    return text + cut + why
+    return text + cut + (_judged(flow) or why)
+
+
+def _judged(flow: Flow) -> str:
+    """Return who denied a request, or would, and why."""
+    if flow.verdict == "dropped":
+        how = "reset" if flow.status is None else "denied"
+        return f" ({how} by {fmt.safe(flow.policy or 'policy')}: {flow.denial})"
+    if flow.verdict == "audit":
+        return f" ({fmt.safe(flow.policy or 'policy')} would deny it: {flow.denial})"
+    return ""
+
+
+def _decider(flow: Flow) -> str:
+    if not flow.policy:
+        return fmt.NOTHING
+    return fmt.safe(f"{flow.policy} {flow.rule}" if flow.rule else flow.policy)
 
 
 def _status(flow: Flow) -> str:
@@ -119,6 +135,9 @@ WIDE: Final = (
     Field(title="CONNECTION", text=lambda f: f"{f.connection}#{f.number}", width=10),
     Field(title="WHY", text=lambda f: ",".join(f.reasons) or fmt.NOTHING, width=7),
     Field(title="HOST", text=lambda f: fmt.safe(f.host or fmt.NOTHING), width=20),
+    Field(title="VERDICT", text=lambda f: f.verdict or fmt.NOTHING, width=9),
+    Field(title="RULE", text=_decider, width=20),
+    Field(title="CALLER", text=lambda f: fmt.safe(f.caller or fmt.NOTHING), width=20),
     Field(title="ROUTE", text=lambda f: fmt.safe(f.route), width=20),
     _METHOD,
     _PATH,

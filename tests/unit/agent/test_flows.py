@@ -107,6 +107,33 @@ def test_a_record_is_made_readable(abi: Abi) -> None:
     assert made.destination == End(address="fd00::2", port=4000)
 
 
+def test_a_judged_record_names_who_decided(abi: Abi) -> None:
+    """Verdict, policy, rule, reason and caller are in words; of what was not judged there is none."""
+    verdicts, denials = abi.enum("ax_verdict"), abi.enum("ax_deny")
+    reader = Reader(
+        abi, lambda _: Who("web", ""), str, lambda n: f"policy {n}", lambda n: f"caller {n}"
+    )
+    flow = records(
+        abi, 4, policy=3, rule=0x0102, ident=17, verdict=verdicts["AX_VERDICT_FORWARDED"]
+    )
+    flow[1]["verdict"], flow[1]["rule"] = verdicts["AX_VERDICT_DROPPED"], 0xFFFF
+    flow[1]["deny"] = denials["AX_DENY_LONG_PATH"]
+    flow[1]["flags"] = abi.enum("ax_flow_flag")["AX_FLOW_DENIED"]
+    flow[2]["verdict"] = verdicts["AX_VERDICT_NONE"]
+    flow[3]["policy"] = 0
+    made = [
+        (one.verdict, one.policy, one.rule, one.denial, one.caller, one.reasons)
+        for one in reader.read(flow)
+    ]
+    rule = "ingress[1].httpRules[2]"
+    assert made == [
+        ("forwarded", "policy 3", rule, None, "caller 17", []),
+        ("dropped", "policy 3", None, "long_path", "caller 17", ["denied"]),
+        (None, None, None, None, None, []),
+        ("forwarded", None, rule, None, "caller 17", []),
+    ]
+
+
 def test_the_apis_methods_are_the_kernels(abi: Abi) -> None:
     """Each method of the API is one of the contract, and the reverse."""
     assert set(method_names(abi).values()) == set(METHODS)
@@ -138,11 +165,15 @@ def test_a_service_in_one_cgroup_is_tested_for_in_the_kernel(abi: Abi) -> None:
         ("server_port=4000", False),
         ("min_duration=0", True),
         ("not=port&port=4000", False),
+        ("verdict=dropped", True),
+        ("verdict=forwarded,audit", False),
+        ("verdict=AUDIT&not=verdict", True),
     ],
 )
 def test_the_agents_own_filter(abi: Abi, query: str, passed: bool) -> None:
     """Networks of both families, ports of either end, and tests turned round."""
     flow = records(abi, 1, lport=80, rport=4000)
+    flow["verdict"] = abi.enum("ax_verdict")["AX_VERDICT_DROPPED"]
     for name, text in (("laddr", "::ffff:10.0.0.1"), ("raddr", "fd00::2")):
         flow[name][0] = np.frombuffer(ipaddress.IPv6Address(text).packed, np.uint8)
     wanted = parse([(k, v) for k, _, v in (part.partition("=") for part in query.split("&"))])

@@ -41,6 +41,11 @@ FLOW = schema.Flow(
     connection="ffffffffffffffff",
     number=0,
     reasons=["sampled"],
+    verdict=None,
+    policy=None,
+    rule=None,
+    denial=None,
+    caller=None,
 )
 TOTALS = schema.Totals(
     rate=1.0,

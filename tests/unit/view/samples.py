@@ -140,5 +140,10 @@ def flow(**changes: Any) -> Flow:
         "connection": "1f",
         "number": 3,
         "reasons": ["sampled"],
+        "verdict": None,
+        "policy": None,
+        "rule": None,
+        "denial": None,
+        "caller": None,
     }
     return Flow(**values | changes)

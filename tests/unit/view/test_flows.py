@@ -34,6 +34,19 @@ def test_a_compact_line() -> None:
         ({"path": None}, "/users/{id}"),
         ({"path": "/" + "a" * 255, "path_cut": True}, "a…"),
         ({"path": "/\x1b[31m"}, "/%1B[31m"),
+        (
+            {"verdict": "dropped", "policy": "default/web", "denial": "rule", "status": 403},
+            "/users/42 (denied by default/web: rule)",
+        ),
+        (
+            {"verdict": "dropped", "policy": "a/b", "denial": "path", "status": None, "error": "reset"},
+            "/users/42 (reset by a/b: path)",
+        ),
+        (
+            {"verdict": "audit", "policy": "default/web", "denial": "rule"},
+            "/users/42 (default/web would deny it: rule)",
+        ),
+        ({"verdict": "forwarded", "policy": "default/web"}, "/users/42"),
     ],
 )
 def test_what_stands_behind_a_path(changes: dict[str, object], ending: str) -> None:
@@ -53,11 +66,17 @@ def test_columns_stay_in_line(fields: tuple[flows.Field, ...]) -> None:
 
 
 def test_a_wide_table_leaves_nothing_out() -> None:
-    """The wide form shows both ends, sizes, process, connection, host, route and why it is there."""
-    line = Lines(WIDE, colours=False).line(samples.flow())
+    """The wide form shows both ends, sizes, process, connection, host, route and why it is there;
+    and what policies made of it.
+    """
+    flow = samples.flow(
+        verdict="forwarded", policy="default/web", rule="ingress[0].httpRules[2]", caller="app=front"
+    )
+    line = Lines(WIDE, colours=False).line(flow)
     for text in (
         "10.0.0.7:40312", "10.0.0.1:80", "80B", "700B", "1.10ms", "4242", "nginx", "1f#3",
-        "shop.example", "/users/{id}", "/users/42", "sampled",
+        "shop.example", "/users/{id}", "/users/42", "sampled", "forwarded",
+        "default/web ingress[0].httpRules[2]", "app=front",
     ):  # fmt: skip
         assert text in line
 

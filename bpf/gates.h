@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: (MIT OR GPL-2.0-only) */
+/* gates.h - what the gate keeps of a connection, for itself and for what is told of its requests. */
+#ifndef AX_GATES_H
+#define AX_GATES_H
+
+#include "maps.h"
+
+#define AX_TOLD 8	/* requests whose decisions are kept, a power of two */
+
+/* Where the reading of a connection's requests stands; see strict.h. */
+struct ax_reading {
+	u8 phase;		/* enum ax_g_phase */
+	u8 minor;		/* of the version */
+	u8 field;		/* enum ax_g_field */
+	u8 seen;		/* fields of this head, a bit each */
+	u8 idx;			/* in a fixed text; digits of a number */
+	u8 pct;			/* behind "%25": hexadecimal digits, and one more */
+	u8 method_len;
+	u8 name_len;
+	u8 depth;		/* segments that have ended; AX_POL_DEPTH + 1: more */
+	u8 host_len;
+	u16 val_len;
+	u16 path_len;
+	u16 seg_from;		/* where the segment begins in the path */
+	u32 head;		/* bytes of this head */
+	u64 seg_hash;
+	u64 left;		/* of the body or chunk */
+};
+
+/* Where a connection's judgement stands. */
+struct ax_gate_state {
+	u32 next;		/* everything before this sequence number has been decided */
+	u32 heads;		/* where the newest head, or chunk's framing, ended: TCP may not have taken it yet, if `open` */
+	u32 memo_seq;		/* where the head in `memo` began last */
+	u32 n;			/* requests that were let by */
+	u32 gen;		/* the generation that the following hold for */
+	u32 ident;
+	u32 block;
+	u32 serial;		/* of the set that it was judged by last */
+	u32 start;		/* of first data that met the listener: where it began */
+	struct ax_told memo;	/* what was decided of the last head; verdict 0: it has to be read anew */
+	u16 memo_len;		/* of the last head, if it came alone in a packet; 0: none */
+	u8 open;
+	struct ax_reading r;
+};
+
+struct ax_gate {
+	struct bpf_spin_lock lock;
+	u32 busy;
+	struct ax_gate_state s;
+	struct ax_told told[AX_TOLD];	/* of the newest requests, by their number */
+	u8 memo[AX_WINDOW];
+};
+
+AX_SK_MAP(ax_gates, struct ax_gate, 0);
+
+#endif
