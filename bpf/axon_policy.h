@@ -195,7 +195,7 @@ enum ax_deny {
 	AX_DENY_POSITION,	/* a connection whose position in the framing is not known (older than the programs) */
 	AX_DENY_UNJUDGED,	/* bytes that reached the socket's hook without having been judged in front of it */
 	AX_DENY_URGENT,		/* urgent data */
-	AX_DENY_ORDER,		/* bytes ahead of those that have been judged: dropped until the missing ones have come */
+	AX_DENY_ORDER,		/* bytes ahead of those that have been judged, or to be denied before TCP has taken all in front of them: dropped, they come again */
 	AX_DENY_BUSY,		/* two cores judged one connection: the later packet is dropped and sent again */
 	AX_DENY_EARLY,		/* no room for the state of a connection that its server has not accepted yet */
 	AX_DENY_MEMORY,		/* no memory for a connection's state */

@@ -139,7 +139,9 @@ class Gate:
     def policy_name(self, policy: int) -> str:
         """Return what a policy is named, NAMESPACE/NAME; empty if it has no name any more."""
         row = self._maps["ax_pol_names"].lookup(policy)
-        return "" if row is None else row["text"].tobytes()[: int(row["len"])].decode(errors="replace")
+        return (
+            "" if row is None else row["text"].tobytes()[: int(row["len"])].decode(errors="replace")
+        )
 
     def write_keys(self, half: int, tables: Sequence[tuple[Array, Array]]) -> None:
         """Fill a half that is not in use: keys and values of targets, callers and addresses.

@@ -84,7 +84,9 @@ def test_denied(told: Guarded, anywhere: Listener) -> None:
     wire = anywhere.connect()
     wire.exchange(get("/pub/a"))
     served(told, anywhere.port)
-    wire.client.sendall(head("DELETE /secret/" + "x" * 300 + "?token=1 HTTP/1.1", "Host: Shop.Test"))
+    wire.client.sendall(
+        head("DELETE /secret/" + "x" * 300 + "?token=1 HTTP/1.1", "Host: Shop.Test")
+    )
     expect_403(wire.client)
     (flow,) = served(told, anywhere.port)
     assert decided(told, flow) == ("DROPPED", "default/web", NONE, "RULE")

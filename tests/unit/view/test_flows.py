@@ -39,7 +39,13 @@ def test_a_compact_line() -> None:
             "/users/42 (denied by default/web: rule)",
         ),
         (
-            {"verdict": "dropped", "policy": "a/b", "denial": "path", "status": None, "error": "reset"},
+            {
+                "verdict": "dropped",
+                "policy": "a/b",
+                "denial": "path",
+                "status": None,
+                "error": "reset",
+            },
             "/users/42 (reset by a/b: path)",
         ),
         (
@@ -70,7 +76,10 @@ def test_a_wide_table_leaves_nothing_out() -> None:
     and what policies made of it.
     """
     flow = samples.flow(
-        verdict="forwarded", policy="default/web", rule="ingress[0].httpRules[2]", caller="app=front"
+        verdict="forwarded",
+        policy="default/web",
+        rule="ingress[0].httpRules[2]",
+        caller="app=front",
     )
     line = Lines(WIDE, colours=False).line(flow)
     for text in (
