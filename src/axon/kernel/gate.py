@@ -130,18 +130,12 @@ class Gate:
         """Return the names of policies by their numbers, also of those that are gone."""
         numbers, rows = self._maps["ax_pol_names"].items()
         found = zip(numbers, rows, strict=True)
-        return {
-            int(n): row["text"][: int(row["len"])].tobytes().decode()
-            for n, row in found
-            if row["len"]
-        }
+        return {int(n): _text(row) for n, row in found if row["len"]}
 
     def policy_name(self, policy: int) -> str:
         """Return what a policy is named, NAMESPACE/NAME; empty if it has no name any more."""
         row = self._maps["ax_pol_names"].lookup(policy)
-        return (
-            "" if row is None else row["text"].tobytes()[: int(row["len"])].decode(errors="replace")
-        )
+        return "" if row is None else _text(row)
 
     def write_keys(self, half: int, tables: Sequence[tuple[Array, Array]]) -> None:
         """Fill a half that is not in use: keys and values of targets, callers and addresses.
@@ -192,3 +186,9 @@ class Gate:
             raise AssertionError("an array has no missing entries")
         total: Array = values.sum(axis=0, dtype=np.uint64)
         return total
+
+
+def _text(row: Any) -> str:
+    """Return the text of a struct ax_pol_name; one that was cut may end within a character."""
+    raw: bytes = row["text"].tobytes()
+    return raw[: int(row["len"])].decode(errors="replace")
