@@ -29,6 +29,7 @@ from axon.settings import Settings
 
 if TYPE_CHECKING:
     from axon.agent.policies import Policies
+    from axon.policy.compile import Compiled
 
 _TICK = 1.0
 _SOON = 0.1
@@ -54,6 +55,7 @@ class Agent:
         self._encoded = b""
         self._failed = False
         self._policies: Policies | None = None
+        self._compiled: Compiled | None = None
         self.metrics_port: int | None = None
         """Port that /metrics is served on, None where it is off."""
         self.api_port: int | None = None
@@ -136,10 +138,14 @@ class Agent:
         ctl["flow_interval"] = _interval(settings.flow_rate)
         ctl["error_interval"] = _interval(settings.error_rate)
 
-    def _told_by(self, policies: Policies) -> None:
-        """Have flows told of as the policies in force ask for."""
-        self._kernel.ctl["audit"] = policies.audits
-        self._ticker.callers = policies.callers
+    def _told_by(self, compiled: Compiled | None) -> None:
+        """Have requests told of as the policies in force ask for."""
+        from axon.agent import told  # noqa: PLC0415 - see below
+
+        told.tell_audited(self._kernel, compiled)
+        if compiled is not self._compiled:
+            self._compiled = compiled
+            self._ticker.callers = told.callers(compiled)
 
     def _of_files(self) -> Policies | None:
         """Return the policies that are to be in force, if there are to be any."""
@@ -198,7 +204,7 @@ class Agent:
             self._ticker.look()
             if self._policies:
                 self._policies.look()
-                self._told_by(self._policies)
+                self._told_by(self._policies.compiled)
             problem = self._check()
         except (OSError, AxonError) as error:
             problem = f"The kernel's tables cannot be read: {error}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from axon.agent.points import Points
@@ -16,12 +15,11 @@ from axon.kernel.system import wait_for_runs
 from axon.log import get
 from axon.policy.compile import Compiled, Host
 from axon.policy.enforcer import Enforcer
-from axon.policy.labels import DERIVED, SERVICE, Party
+from axon.policy.labels import Party
 from axon.policy.load import Library
-from axon.policy.model import Mode as PolicyMode
 from axon.policy.model import Policy
 
-AUDIT, ENFORCE = 1, 2  # enum ax_pol_mode
+ENFORCE = 2
 _POINTS_EVERY = 5
 _log = get("policy")
 
@@ -43,8 +41,6 @@ class Policies:
         self._ticks = 0
         self.compiled: Compiled | None = None
         """What is in force; None if an earlier agent brought it there."""
-        self.callers: dict[int, str] = {}
-        """What callers are shown as, by their number."""
         self.problem = ""
         """Why the newest files are not in force; empty if they are."""
 
@@ -89,13 +85,6 @@ class Policies:
         """Whether what is in force is what the files say."""
         return self.compiled is not None and not self.problem
 
-    @property
-    def audits(self) -> bool:
-        """Whether requests pass that a policy would deny."""
-        return self._kernel.gate.mode == AUDIT or any(
-            policy.mode is PolicyMode.AUDIT for policy in self._policies
-        )
-
     def denials(self) -> dict[str, int]:
         """Return how much was denied, by enum ax_deny in lower case without its prefix."""
         counts = self._kernel.gate.denials()
@@ -122,7 +111,6 @@ class Policies:
             return
         self.compiled = enforcer.apply(policies, Host(cgroups=parties))
         self._policies, self._parties = policies, parties
-        self.callers = _callers(self.compiled.parties)
         _log.info("policies in force", policies=len(policies), sets=len(self.compiled.images))
 
     def _known(self) -> dict[int, Party]:
@@ -139,12 +127,3 @@ class Policies:
         if who.unit or who.container:
             labels["axon.dev/service"] = who.name
         return Party.of(labels)
-
-
-def _callers(parties: Mapping[int, Party]) -> dict[int, str]:
-    """Return how callers are shown: by the labels that the user gave, else by their service."""
-    shown = {0: "unknown", 1: "world"}  # enum ax_ident
-    for number, party in parties.items():
-        own = Party.of({k: v for k, v in party.labels.items() if k not in DERIVED})
-        shown[number] = str(own) if own.pairs else party.labels.get(SERVICE, str(own))
-    return shown
