@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from axon.api import schema
-from axon.api.filters import DESCRIPTIONS, METHODS, ROLES, VERDICTS
+from axon.api.filters import DESCRIPTIONS, METHODS, ROLES
 
 BASE = "/api/v1"
 JSON = "application/json"
@@ -48,7 +48,7 @@ _SHAPES: Mapping[str, Mapping[str, Any]] = {
     "min_duration": {"type": "number", "minimum": 0},
     "role": {"type": "string", "enum": list(ROLES)},
     "error": {"type": "boolean"},
-    "verdict": {"type": "string", "example": VERDICTS[-1]},
+    "verdict": {"type": "string", "example": "dropped"},
 }
 _FILTERS = (
     *(
