@@ -66,6 +66,6 @@ def watch(states: Mapping[str, int], repairs: Mapping[str, int], *, current: boo
             "1 while the policies in force are what the files say.",
             "gauge",
             [NO_LABELS],
-            [current],
+            [int(current)],
         ),
     ]

@@ -198,9 +198,9 @@ def test_killed_at_any_time(agent: Enforcing, traffic: Traffic) -> None:
     agent.start()
     took = time.monotonic() - took
     agent.kill()
-    for i in range(16):
+    for i in range(10):
         agent.launch(AXON_POLICY_MEMORY=("1 MiB", "2 MiB")[i % 2])
-        time.sleep(took * (0.3 + 0.045 * i))
+        time.sleep(took * (0.3 + 0.07 * i))
         agent.kill()
         traffic.flows()
     agent.start()
