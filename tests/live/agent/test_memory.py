@@ -13,6 +13,7 @@ from axon.export.text import OPENMETRICS
 from axon.settings import Settings, Size
 from bench.scrape import fill
 from tests.live.agent.conftest import Running, until
+from tests.live.kit.gate import policy
 from tests.live.kit.world import World
 
 _FORMS = (OPENMETRICS, PROTOBUF)
@@ -83,6 +84,20 @@ def test_ten_thousand_series_come_and_go(quiet: Path, agent: Running, tmp_path: 
     assert asked(agent) < 72
     until(lambda: agent.client.status().tables[0].used == 2, "the series are gone", seconds=90)
     until(lambda: asked(agent) < 62, "memory is given back", seconds=30)
+
+
+def test_policies(world: World, quiet: Path, agent: Running, tmp_path: Path) -> None:
+    """An agent with ten policies of ten rules each has less than 60 MB as well."""
+    directory = tmp_path / "policies"
+    directory.mkdir()
+    for i in range(10):
+        rules = (f"{{method: GET, path: '/items-{i}/{{id}}/part-{n}'}}" for n in range(10))
+        (directory / f"{i}.yaml").write_text(policy(f"policy-{i}", 30_000 + i, *rules))
+    agent.command = ("nsenter", f"--net=/run/netns/{world.server.name}", *agent.command)
+    agent.start("--policy", str(directory), AXON_CGROUP=str(quiet))
+    agent.tick()
+    agent.client.snapshot()
+    assert resident(agent) < 57
 
 
 def test_openssl_is_not_loaded(agent: Running) -> None:
