@@ -171,13 +171,13 @@ class Traffic:
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
 
-    def start(self) -> None:
-        """Begin."""
+    def start(self, seconds: float = 20) -> None:
+        """Begin; fail if nothing is answered, or tried, for so long."""
         self.listener.socket.settimeout(0.2)
         self._thread(self._accept)
         self._thread(self._be_denied)
         self._thread(self._be_allowed)
-        until(lambda: self.answered > 3 and self.tried > 3, "there is traffic")
+        until(lambda: self.answered > 3 and self.tried > 3, "there is traffic", seconds)
 
     def flows(self) -> None:
         """Wait until allowed requests are answered, and denied ones tried, once more."""

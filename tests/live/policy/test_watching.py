@@ -1,0 +1,156 @@
+"""The filters in front of sockets are watched: what becomes of them is seen, told and mended."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from axon.kernel import tc
+from axon.kernel.netlink import interfaces
+from tests.live.kit.enforcing import Enforcing, Traffic, until
+from tests.live.kit.gate import inside, policy
+from tests.live.kit.wire import Listener
+from tests.live.kit.world import World, ip
+
+PUBLIC = "{path: /pub/*}"
+_QUICK = 1.0
+CABLE = "cable1"
+_ANY = "1,6 0 0 1"  # a classic BPF program that takes every packet: the chain ends, it is let by
+
+
+@pytest.fixture(scope="module", autouse=True)
+def uplink(world: World) -> Iterator[None]:
+    """The servers' place is a host whose cable leads to the world."""
+    world.server.run("ip", "route", "add", "default", "via", world.client.ip4)
+    yield
+    world.server.run("ip", "route", "del", "default")
+
+
+@pytest.fixture
+def agent(world: World, tmp_path: Path) -> Iterator[Enforcing]:
+    """Give an agent that is not started yet, in the servers' place."""
+    made = Enforcing(world, world.server, tmp_path)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def traffic(world: World, agent: Enforcing) -> Iterator[Traffic]:
+    """Give an agent's traffic over the cable, allowed and denied; nothing denied gets through."""
+    listener = Listener(world, world.server, world.client, world.server.ip4)
+    agent.write(policy("web", listener.port, PUBLIC))
+    made = Traffic(listener)
+    agent.start()
+    made.start()
+    yield made
+    made.stop()
+    listener.close()
+    assert made.reached == 0
+
+
+def chain(agent: Enforcing, interface: str = CABLE) -> list[bool]:
+    """Return the filters on an interface's ingress in their order: whether each is ours."""
+
+    def read() -> list[bool]:
+        (index,) = [one.index for one in interfaces() if one.name == interface]
+        return [tc.is_ours(one) for one in tc.chain(tc.Point(index))]
+
+    return inside(agent.place, read)
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        ["filter", "del", "dev", CABLE, "ingress"],
+        ["qdisc", "del", "dev", CABLE, "clsact"],
+    ],
+    ids=["filter", "qdisc"],
+)
+def test_removed(agent: Enforcing, traffic: Traffic, what: list[str]) -> None:
+    """A filter that somebody removes is put back at once, which /metrics and the log say."""
+    for i in range(1, 4):
+        agent.place.run("tc", *what)
+        until(lambda: chain(agent) == [True], "the filter is back", _QUICK)
+        traffic.flows()
+        assert agent.metric('axon_policy_filter_repairs_total{was="missing"}') == i
+    assert traffic.broken == []
+    assert "a filter was put back" in agent.said()
+    assert agent.metric('axon_policy_interfaces{state="judged"}') == 2
+
+
+def test_removed_while_no_agent_runs(agent: Enforcing, traffic: Traffic) -> None:
+    """Where a filter is removed and no agent is there, nothing passes until one is."""
+    agent.kill()
+    agent.place.run("tc", "qdisc", "del", "dev", CABLE, "clsact")
+    before, tried = traffic.answered, traffic.tried
+    until(lambda: traffic.tried > tried + 5, "there were denied requests")
+    assert traffic.answered <= before + 1
+    agent.start()
+    traffic.flows()
+
+
+def test_a_new_interface(agent: Enforcing, traffic: Traffic, world: World) -> None:
+    """An interface that comes later is judged, and one that goes is forgotten."""
+    inside_place = ("-n", agent.place.name)
+    for _ in range(2):
+        ip(*inside_place, "link", "add", "later", "type", "veth", "peer", "down")
+        ip(*inside_place, "link", "set", "later", "up")
+        until(lambda: chain(agent, "later") == [True], "the new interface is judged", _QUICK)
+        traffic.flows()
+        assert agent.metric('axon_policy_interfaces{state="judged"}') == 3
+        ip(*inside_place, "link", "del", "later")
+        until(
+            lambda: agent.metric('axon_policy_interfaces{state="judged"}') == 2,
+            "the interface is forgotten",
+        )
+    assert agent.healthy()
+    assert agent.metric('axon_policy_filter_repairs_total{was="missing"}') == 0
+    assert traffic.broken == []
+
+
+def test_another_filter_in_front(agent: Enforcing, traffic: Traffic) -> None:
+    """A program that is put in front of ours, and lets everything by, comes behind it again."""
+    agent.place.run(
+        *("tc", "filter", "add", "dev", CABLE, "ingress", "prio", "1", "protocol", "all"),
+        *("bpf", "bytecode", _ANY, "flowid", "1:1"),
+    )
+    until(lambda: chain(agent) == [True, False], "ours is the first", _QUICK)
+    traffic.flows()
+    assert agent.metric('axon_policy_filter_repairs_total{was="behind"}') == 1
+    assert "behind another one" in agent.said()
+    assert traffic.broken == []
+    agent.place.run("tc", "qdisc", "del", "dev", CABLE, "clsact")
+
+
+def test_our_place_is_taken(agent: Enforcing, world: World) -> None:
+    """Where the first place is another's the interface is not judged: that is told, what arrives
+    for the workload is dropped, and it is judged as soon as the place is free.
+    """
+    place = ("dev", CABLE, "ingress")
+    agent.place.run("tc", "qdisc", "replace", "dev", CABLE, "clsact")
+    agent.place.run(
+        *("tc", "filter", "add", *place, "prio", "1", "protocol", "ip"),
+        *("bpf", "bytecode", _ANY, "flowid", "1:1"),
+    )
+    listener = Listener(world, world.server, world.client, world.server.ip4)
+    agent.write(policy("web", listener.port, PUBLIC))
+    agent.start()
+    traffic = Traffic(listener)
+    try:
+        assert agent.metric('axon_policy_interfaces{state="unjudged"}') == 1
+        assert agent.metric('axon_policy_interfaces{state="judged"}') == 1
+        assert not agent.healthy()
+        assert CABLE in agent.client.health().problem
+        listener.socket.settimeout(1)
+        with pytest.raises(AssertionError, match="there is traffic"):
+            traffic.start(seconds=2)
+        assert traffic.answered == 0
+        agent.place.run("tc", "filter", "del", *place, "prio", "1")
+        until(agent.healthy, "the interface is judged", _QUICK * 3)
+        traffic.flows()
+    finally:
+        traffic.stop()
+        listener.close()
+    assert traffic.reached == 0
