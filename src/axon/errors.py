@@ -7,6 +7,7 @@
     │   └── BusyError      another agent holds this pin directory
     ├── PolicyError        a policy says what it cannot mean, or policies exceed a bound
     └── ApiError           no agent answers, or it refused the request
+        └── AbsentError    no agent is running there
 
 Each message says what happened and what to do next. `main()` prints it and catches nothing else.
 """
@@ -48,3 +49,7 @@ class PolicyError(AxonError):
 
 class ApiError(AxonError):
     """The agent's API does not answer, or refused the request."""
+
+
+class AbsentError(ApiError):
+    """No agent is running where one was looked for."""

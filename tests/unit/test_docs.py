@@ -12,6 +12,7 @@ from axon import settings
 from axon.api import openapi
 from axon.cli.verbs import VERBS
 from axon.policy import parse_policies
+from axon.policy.readgiven import parse_given
 from scripts import docs, metrics
 
 ROOT = docs.ROOT
@@ -106,9 +107,12 @@ def test_every_verb_and_flag_is_documented() -> None:
 
 @pytest.mark.parametrize("name", ["README.md", "docs/policy.md"])
 def test_policies_on_a_page_can_be_used(name: str) -> None:
-    """What a page shows as policies is taken as it stands by who copies it."""
+    """What a page shows as policies, or as a file of labels, is taken as it stands by who copies it."""
     blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / name).read_text("utf-8"), re.DOTALL)
-    found = [policy for block in blocks for policy in parse_policies(block, name)]
+    labels = [block for block in blocks if block.startswith("- match")]
+    assert all(parse_given(block, name).entries for block in labels)
+    whole = [block for block in blocks if block not in labels]
+    found = [policy for block in whole for policy in parse_policies(block, name)]
     assert found
     assert all(str(policy).startswith("default/") for policy in found)
 

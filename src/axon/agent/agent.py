@@ -16,6 +16,7 @@ from axon.agent.pump import Pump
 from axon.agent.report import Report
 from axon.agent.systemd import notify
 from axon.agent.ticker import Ticker
+from axon.api import policy as api_policy
 from axon.api import schema
 from axon.api.filters import FlowFilter
 from axon.api.server import Server
@@ -155,7 +156,7 @@ class Agent:
         # 7 MB that an agent without policies does not need
         from axon.agent.policies import Policies  # noqa: PLC0415
 
-        return Policies(directory, cgroup_root())
+        return Policies(directory, cgroup_root(), self._settings.policy_labels)
 
     def _enforced(self, policies: Policies | None) -> Policies | None:
         """Have policies in force and watched: those, or what an earlier agent has left."""
@@ -254,6 +255,18 @@ class Agent:
     def config(self) -> schema.Config:
         """Return the settings in force."""
         return self._report.config()
+
+    def policies(self) -> api_policy.Policies:
+        """Return the policies in force."""
+        if self._policies is None:
+            return api_policy.NONE
+        return self._policies.report(self._ticker.servers())
+
+    def look(self) -> api_policy.Policies:
+        """Take up what has changed in the policies' files; return those in force then."""
+        if self._policies:
+            self._policies.look()
+        return self.policies()
 
     def health(self) -> schema.Health:
         """Return whether the last look succeeded, and was not long ago."""

@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
+from typing import Literal
 
+from axon.agent.listed import listed
 from axon.agent.points import Points
-from axon.errors import AxonError
-from axon.identity.cgroups import CgroupTree
-from axon.identity.containers import Containers
-from axon.identity.workload import Places
+from axon.agent.residents import Residents
+from axon.agent.servers import Server
+from axon.api import policy as api
+from axon.errors import AxonError, PolicyError
 from axon.kernel import Kernel
 from axon.kernel.gate import Gate
 from axon.kernel.system import wait_for_runs
 from axon.log import get
 from axon.policy.compile import Compiled, Host
+from axon.policy.directory import busy
 from axon.policy.enforcer import Enforcer
-from axon.policy.labels import Party
 from axon.policy.load import Library
 from axon.policy.model import Policy
 
 ENFORCE = 2
+_MODES: tuple[Literal["off", "audit", "enforce"], ...] = ("off", "audit", "enforce")
+_LEFT = (
+    "The policies in force are those of an earlier agent: set policy, or end them by axon detach."
+)
 _POINTS_EVERY = 5
+_PATIENCE = 5  # looks that are left out while somebody writes the files
 _log = get("policy")
 
 
@@ -30,15 +39,21 @@ class Policies:
     `begin` comes first, then `look` once a second.
     """
 
-    def __init__(self, directory: Path | None, cgroup_root: Path) -> None:
+    def __init__(
+        self, directory: Path | None, cgroup_root: Path, labels: Path | None = None
+    ) -> None:
         self._directory = directory
+        self._labels = labels
         self._library = Library()
-        self._tree = CgroupTree(cgroup_root)
-        self._places = Places(Containers())
+        self._residents = Residents(cgroup_root, labels)
         self._enforcer: Enforcer | None = None
-        self._policies: list[Policy] = []
-        self._parties: dict[int, Party] = {}
-        self._ticks = 0
+        self._asked: tuple[list[Policy], Host] | None = None
+        self._refused: list[str] = []
+        self._ticks = self._waited = 0
+        self.policies: list[Policy] = []
+        """What is in force, with where it stands in the files."""
+        self.host = Host()
+        """Who is on this host, as of what is in force."""
         self.compiled: Compiled | None = None
         """What is in force; None if an earlier agent brought it there."""
         self.problem = ""
@@ -73,7 +88,8 @@ class Policies:
                 self.points.look()
             if self._enforcer:
                 self._apply(self._enforcer)
-            self.problem = ""
+            if not self._waited:
+                self.problem = ""
         except (AxonError, OSError) as error:
             if str(error) != self.problem:
                 _log.error("the policies in force stay", problem=str(error))
@@ -84,6 +100,18 @@ class Policies:
     def current(self) -> bool:
         """Whether what is in force is what the files say."""
         return self.compiled is not None and not self.problem
+
+    def report(self, servers: Iterable[Server]) -> api.Policies:
+        """Return what is in force; `servers` are those that policies may select."""
+        gate = self._kernel.gate
+        return api.Policies(
+            directory=_absolute(self._directory),
+            labels=_absolute(self._labels),
+            mode=_MODES[gate.mode],
+            generation=gate.generation,
+            problem=self.problem or ("" if self._directory else _LEFT),
+            policies=listed(self, servers),
+        )
 
     def denials(self) -> dict[str, int]:
         """Return how much was denied, by enum ax_deny in lower case without its prefix."""
@@ -105,25 +133,48 @@ class Policies:
         }
 
     def _apply(self, enforcer: Enforcer) -> None:
-        policies = self._library.load([self._directory] if self._directory else [])
-        parties = self._known()
-        if self.compiled is not None and policies == self._policies and parties == self._parties:
+        directory = self._directory
+        if directory is None:
             return
-        self.compiled = enforcer.apply(policies, Host(cgroups=parties))
-        self._policies, self._parties = policies, parties
+        if self.compiled and self._waited < _PATIENCE and busy(directory):
+            self._waited += 1
+            return
+        self._waited = 0
+        host, wrong = self._residents.look()
+        try:
+            policies = self._library.load([directory])
+        except PolicyError as error:
+            wrong = [*wrong, str(error)]
+            policies = self.policies
+        if wrong and self.compiled is None:
+            raise PolicyError("\n".join(wrong))
+        if (policies, host) != self._asked:
+            self._refused = self._force(enforcer, policies, host)
+            self._asked = policies, host
+        if wrong or self._refused:
+            raise PolicyError("\n".join([*wrong, *self._refused]))
+        self.policies = policies
+
+    def _force(self, enforcer: Enforcer, policies: list[Policy], host: Host) -> list[str]:
+        """Bring policies into force; return why that is not possible.
+
+        Those in force are brought up to what the host is now in any case: who has come since is not
+        to be outside of them because a file is wrong.
+        """
+        try:
+            self.compiled = enforcer.apply(policies, host)
+        except PolicyError as error:
+            if self.compiled is None:
+                raise
+            if host != self.host:
+                with suppress(PolicyError):
+                    self.compiled = enforcer.apply(self.policies, host)
+                    self.host = host
+            return [str(error)]
+        self.policies, self.host = policies, host
         _log.info("policies in force", policies=len(policies), sets=len(self.compiled.images))
+        return []
 
-    def _known(self) -> dict[int, Party]:
-        self._tree.walk()
-        return {cgroup: self._party(path) for cgroup, path in self._tree.there()}
 
-    def _party(self, path: str) -> Party:
-        who = self._places.workload(path, "", 0)
-        labels = {}
-        if who.unit:
-            labels["axon.dev/unit"] = who.unit
-        if who.container:
-            labels["axon.dev/container"] = who.name.partition(":")[2]
-        if who.unit or who.container:
-            labels["axon.dev/service"] = who.name
-        return Party.of(labels)
+def _absolute(path: Path | None) -> str | None:
+    return None if path is None else str(path.resolve())

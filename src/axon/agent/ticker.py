@@ -14,6 +14,7 @@ from axon.agent.flows import Reader, Store
 from axon.agent.inflight import InFlight
 from axon.agent.matching import Flows
 from axon.agent.names import Names
+from axon.agent.servers import Server, asked
 from axon.api import schema
 from axon.arrays import distinct
 from axon.export.active import Role
@@ -47,8 +48,9 @@ class Ticker:
             learn=settings.learn_routes,
             max_routes=settings.max_routes,
         )
-        identity = Identity(cgroup_root())
-        self._ends = Ends(kernel.abi, identity, clients="client" in settings.roles)
+        self._abi = kernel.abi
+        self._identity = Identity(cgroup_root())
+        self._ends = Ends(kernel.abi, self._identity, clients="client" in settings.roles)
         self._names = Names(kernel.abi, self._routes.text, self._ends.of_series, self._ends.peer)
         self._in_flight = InFlight(kernel, self._ends.of_series)
         self._carries = Carries(settings.run_dir, int(kernel.ctl["secret"][0]))
@@ -119,6 +121,13 @@ class Ticker:
             return set()
         mine = np.array([one.service == service for one in self.series], np.bool_)
         return set(self.snapshot.keys["cgroup"][mine[self.rows]].tolist())
+
+    def servers(self) -> list[Server]:
+        """Return who serves on this host: who was asked something, and who was seen to listen."""
+        listening = [Server(*one) for one in self._identity.servers()]
+        if self.snapshot is None:
+            return listening
+        return [*asked(self._abi, self.snapshot, self.rows, self.series), *listening]
 
     def _new(self, snapshot: Snapshot) -> NDArray[np.bool_]:
         """Return (n,) which rows were not there at the last look."""

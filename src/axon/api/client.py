@@ -13,10 +13,10 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from axon.api import schema
+from axon.api import policy, schema
 from axon.api.endpoints import BASE
 from axon.api.filters import FlowFilter, to_query
-from axon.errors import ApiError
+from axon.errors import AbsentError, ApiError
 
 T = TypeVar("T")
 
@@ -45,6 +45,14 @@ class Client:
     def config(self) -> schema.Config:
         """Return the settings in force."""
         return self._get("/config", schema.Config)
+
+    def policies(self) -> policy.Policies:
+        """Return the policies in force."""
+        return self._get("/policies", policy.Policies)
+
+    def look(self) -> policy.Policies:
+        """Have the agent take up what has changed in the policies' files; return those in force."""
+        return self._decode(self._ask("POST", f"{BASE}/policies/look"), policy.Policies)
 
     def health(self) -> schema.Health:
         """Return whether the agent does what it should; an agent that does not is no error here."""
@@ -98,7 +106,7 @@ class Client:
             connection.request(method, path, headers={"Host": "localhost"})
             response = connection.getresponse()
         except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError) as error:
-            raise ApiError(
+            raise AbsentError(
                 f"No agent is running on {self._path}; start it with `axon run`, or set run_dir "
                 "to that of the agent which is."
             ) from error

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from axon.api import schema
+from axon.api import policy, schema
 from axon.api.filters import DESCRIPTIONS, METHODS, ROLES
 
 BASE = "/api/v1"
@@ -141,6 +141,20 @@ ENDPOINTS = (
         f"{BASE}/config",
         "The settings in force and where each came from.",
         {200: schema.Config},
+    ),
+    Endpoint(
+        "policies",
+        "GET",
+        f"{BASE}/policies",
+        "The policies in force, what they select and decided, and why newer ones are not in force.",
+        {200: policy.Policies},
+    ),
+    Endpoint(
+        "look",
+        "POST",
+        f"{BASE}/policies/look",
+        "Take up what has changed in the policies' files now, not within a second.",
+        {200: policy.Policies},
     ),
     Endpoint("openapi", "GET", f"{BASE}/openapi.json", "This document.", {200: dict[str, Any]}),
     Endpoint(

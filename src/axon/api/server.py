@@ -35,6 +35,8 @@ class Server:
             "recent": self._recent,
             "status": self._status,
             "config": self._config,
+            "policies": self._policies,
+            "look": self._look,
             "openapi": self._openapi,
             "healthz": self._healthz,
             "readyz": self._readyz,
@@ -129,6 +131,12 @@ class Server:
 
     async def _config(self, _: web.Request) -> web.Response:
         return answer(encode(self._source.config()))
+
+    async def _policies(self, _: web.Request) -> web.Response:
+        return answer(encode(self._source.policies()))
+
+    async def _look(self, _: web.Request) -> web.Response:
+        return answer(encode(self._source.look()))
 
     async def _openapi(self, _: web.Request) -> web.Response:
         return answer(document())

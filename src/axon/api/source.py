@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Protocol
 
-from axon.api import schema
+from axon.api import policy, schema
 from axon.api.filters import FlowFilter
 from axon.errors import AxonError
 from axon.export.families import Family
@@ -48,6 +48,14 @@ class Source(Protocol):
 
     def config(self) -> schema.Config:
         """Return the settings in force."""
+        ...
+
+    def policies(self) -> policy.Policies:
+        """Return the policies in force."""
+        ...
+
+    def look(self) -> policy.Policies:
+        """Take up what has changed in the policies' files; return those in force then."""
         ...
 
     def health(self) -> schema.Health:

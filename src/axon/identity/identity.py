@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import time
 from collections.abc import Callable, Hashable
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -103,6 +104,16 @@ class Identity:
         names = {self._places.workload(path, "", 0).name for path in paths}
         name = names.pop() if len(names) == 1 else None
         return None if name == UNKNOWN else name
+
+    def servers(self) -> list[tuple[int, str, int, str]]:
+        """Return cgroup, command, port and name of who listened when that was last looked at."""
+        found = []
+        for listener in chain.from_iterable(self._listeners.values()):
+            owner = listener.owner
+            cgroup = self._tree.id(owner.cgroup) if owner else None
+            if owner and cgroup is not None:
+                found.append((cgroup, owner.name, listener.port, self._name(listener)))
+        return found
 
     def refresh(self) -> set[str]:
         """Look for what was asked for in vain; return the names that are outdated now.

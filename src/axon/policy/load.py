@@ -44,7 +44,7 @@ class Library:
         known = {}
         failures = []
         policies: list[Policy] = []
-        for file in _files(paths):
+        for file in policy_files(paths):
             try:
                 known[file] = self._read(file)
                 policies += known[file][1]
@@ -104,7 +104,7 @@ def load_policies(paths: Iterable[Path]) -> list[Policy]:
     return Library().load(paths)
 
 
-def _files(paths: Iterable[Path]) -> list[Path]:
+def policy_files(paths: Iterable[Path]) -> list[Path]:
     """Return the files that are meant, each once, those of a directory by name."""
     found: dict[Path, None] = {}
     for path in paths:

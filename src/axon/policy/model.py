@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from hashlib import blake2b
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import NamedTuple
 
@@ -118,6 +119,11 @@ class Policy:
     def key(self) -> tuple[str, str]:
         """What tells policies apart."""
         return self.namespace, self.name
+
+    @property
+    def digest(self) -> str:
+        """Another text whenever the policy says something else, the same in every process."""
+        return blake2b(repr(self).encode(), digest_size=12).hexdigest()
 
     def __str__(self) -> str:
         return f"{self.namespace}/{self.name}"

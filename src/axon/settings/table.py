@@ -79,6 +79,13 @@ class Settings:
             "a change is taken up within a second."
         ),
     ] = None
+    policy_labels: Annotated[
+        Path | None,
+        About(
+            "File of labels for this host's workloads and callers and for addresses, in YAML; "
+            "a change is taken up within a second."
+        ),
+    ] = None
     policy_memory: Annotated[
         Size,
         About(

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import msgspec
 
-from axon.api import schema
+from axon.api import policy, schema
 from axon.api.filters import FlowFilter
 from axon.api.source import BusyError
 from axon.export.families import Family, Scalars
@@ -69,6 +69,31 @@ SNAPSHOT = schema.Snapshot(
     lost={},
     connections={"http1": 1},
     notes=[],
+)
+
+
+POLICIES = policy.Policies(
+    directory="/etc/axon/policies",
+    labels=None,
+    mode="enforce",
+    generation=3,
+    problem="",
+    policies=[
+        policy.Policy(
+            name="web",
+            namespace="default",
+            mode="audit",
+            selector="app=web",
+            rules=2,
+            workloads=["nginx.service"],
+            forwarded=10,
+            audit=1,
+            dropped=0,
+            file="/etc/axon/policies/web.yaml",
+            line=1,
+            digest="00",
+        )
+    ],
 )
 
 
@@ -152,6 +177,12 @@ class FakeSource:
         return schema.Health(ok=self.healthy, problem="" if self.healthy else "gone")
 
     ready = health
+
+    def policies(self) -> policy.Policies:
+        """Return a policy."""
+        return POLICIES
+
+    look = policies
 
     def recent(self, wanted: FlowFilter, last: int) -> list[schema.Flow]:
         """Return so many flows, at most five."""

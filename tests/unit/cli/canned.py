@@ -10,10 +10,12 @@ from pathlib import Path
 
 import msgspec
 
-from axon.api import schema
+from axon.api import policy, schema
 from axon.api.filters import FlowFilter
 from axon.api.server import Server
+from axon.errors import AxonError
 from axon.export.families import Family
+from axon.policy import Policy, load_policies
 from tests.unit.view import samples
 
 
@@ -49,6 +51,10 @@ class Canned:
         self.state = status()
         self.flows = [samples.flow(number=number) for number in range(30)]
         self.asked: FlowFilter | None = None
+        self.directory: Path | None = None
+        self.options: list[schema.Option] = []
+        self.in_force: list[Policy] = []
+        self.problem = ""
         self.stream = CannedStream(samples.flow())
 
     def snapshot(self) -> bytes:
@@ -60,8 +66,8 @@ class Canned:
         return self.state
 
     def config(self) -> schema.Config:
-        """Return no settings."""
-        return schema.Config(settings=[])
+        """Return the settings that were set."""
+        return schema.Config(settings=self.options)
 
     def health(self) -> schema.Health:
         """Return what the status says."""
@@ -70,6 +76,47 @@ class Canned:
     def ready(self) -> schema.Health:
         """Return the same."""
         return self.health()
+
+    def policies(self) -> policy.Policies:
+        """Return what is in force: one that was denied five times, and is for nginx."""
+        return policy.Policies(
+            directory=None if self.directory is None else str(self.directory),
+            labels=None,
+            mode="enforce",
+            generation=len(self.in_force),
+            problem=self.problem,
+            policies=[
+                policy.Policy(
+                    name=one.name,
+                    namespace=one.namespace,
+                    mode=one.mode.value,
+                    selector=str(one.selector),
+                    rules=len(one.ingress),
+                    workloads=["nginx.service"],
+                    forwarded=10,
+                    audit=0,
+                    dropped=5,
+                    file=one.mark.file if one.mark else "",
+                    line=one.mark.line if one.mark else 0,
+                    digest=one.digest,
+                )
+                for one in self.in_force
+            ],
+        )
+
+    def look(self) -> policy.Policies:
+        """Read the directory; a policy that is called `heavy` exceeds a bound."""
+        self.problem = ""
+        try:
+            found = load_policies([self.directory]) if self.directory else []
+        except AxonError as error:
+            self.problem = str(error)
+            return self.policies()
+        if any(one.name == "heavy" for one in found):
+            self.problem = "The policies need more than there is."
+        else:
+            self.in_force = found
+        return self.policies()
 
     def recent(self, wanted: FlowFilter, last: int) -> list[schema.Flow]:
         """Return the newest flows, and remember what was asked for."""

@@ -1,11 +1,13 @@
 """`axon policy`.
 
 Policies are L7NetworkPolicy documents (axon.dev/v1alpha1) in YAML files, or in the *.yaml and *.yml
-files of directories. Only mode needs root; none needs an agent.
+files of directories. Only mode, apply, list and delete need root; only these and what is about traffic
+ask an agent.
 
   axon policy validate policies/
   axon policy explain -f policies/ --workload app=backend --from app=frontend GET /api/users
   axon policy test -f policies/ expectations.yaml
+  axon policy apply -f policies/
   axon policy mode audit
 """
 
@@ -21,13 +23,16 @@ VERBS: Final[Mapping[str, str]] = {
     "validate": "check policies: all that is wrong, with line and column",
     "explain": "which rule decides a request, and why",
     "test": "check that policies do what a file expects of them",
+    "apply": "write policies into the agent's directory, and wait until they are in force",
+    "list": "policies with what they select and have decided, and whether they are in force",
+    "delete": "remove a policy that apply wrote",
     "mode": "have the policies in force deny, or only count; or print which",
 }
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the verbs below this one."""
-    parser.usage = "axon policy validate|explain|test|mode [OPTION]..."
+    parser.usage = f"axon policy {'|'.join(VERBS)} [OPTION]..."
     verbs = parser.add_subparsers(
         prog="axon policy",
         title="verbs",

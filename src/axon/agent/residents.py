@@ -1,0 +1,77 @@
+"""Who is on this host, as policies see it: cgroups, and the labels that a user's file gives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from axon.errors import PolicyError
+from axon.identity.cgroups import CgroupTree
+from axon.identity.containers import Containers
+from axon.identity.workload import Places
+from axon.kernel.system import cgroup_root
+from axon.policy.arena import Arena
+from axon.policy.compile import Compiler, Host
+from axon.policy.given import NOTHING
+from axon.policy.image import check
+from axon.policy.labels import CONTAINER, SERVICE, UNIT, Party
+from axon.policy.load import changed
+from axon.policy.model import Network, Policy
+from axon.policy.readgiven import read_given
+from axon.settings import Settings
+
+NOBODY = Party.of({})
+
+
+class Residents:
+    """The cgroups below `root`, and what the file `labels` says, if there is one."""
+
+    def __init__(self, root: Path, labels: Path | None) -> None:
+        self._tree = CgroupTree(root)
+        self._places = Places(Containers())
+        self._labels = labels
+        self._state: object = None
+        self._given = NOTHING
+        self._networks: dict[Network, Party] = {}
+
+    def look(self) -> tuple[Host, list[str]]:
+        """Return who is there now, and what is wrong with the file: what it said before counts then."""
+        self._tree.walk()
+        cgroups = {cgroup: self.party(path) for cgroup, path in self._tree.there()}
+        wrong = []
+        try:
+            self._read()
+        except PolicyError as error:
+            wrong = [str(error)]
+        return Host(cgroups, self._networks, given=self._given), wrong
+
+    def party(self, path: str) -> Party:
+        """Return the labels that Axon gives to a cgroup."""
+        who = self._places.workload(path, "", 0)
+        labels = {}
+        if who.unit:
+            labels[UNIT] = who.unit
+        if who.container:
+            labels[CONTAINER] = who.name.partition(":")[2]
+        if who.unit or who.container:
+            labels[SERVICE] = who.name
+        return Party.of(labels)
+
+    def _read(self) -> None:
+        if self._labels is not None:
+            state = changed(self._labels)
+            if state != self._state:
+                self._given = read_given(self._labels)
+                self._networks = self._given.networks()
+                self._state = state
+
+
+def check_together(policies: Iterable[Policy], settings: Settings) -> None:
+    """Raise PolicyError if policies could not be in force together on this host."""
+    policies = list(policies)
+    check(policies)
+    host, wrong = Residents(cgroup_root(), settings.policy_labels).look()
+    if wrong:
+        raise PolicyError("\n".join(wrong))
+    compiled = Compiler(1).compile(policies, host)
+    Arena(settings.policy_memory // 8).place(compiled.images)

@@ -1,0 +1,186 @@
+"""Policies of an agent in a place of its own: applied, listed, deleted; labels that a user gives."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.live.agent.conftest import Running, Server, until
+from tests.live.kit.world import World, ip
+
+POLICY = """\
+# what the tests may ask for
+apiVersion: axon.dev/v1alpha1
+kind: L7NetworkPolicy
+metadata: {{name: {name}}}
+spec:
+  podSelector: {{matchLabels: {{{selector}}}}}
+  ingress:
+    - httpRules: [{{path: "{path}"}}]
+"""
+
+
+class Policed:
+    """An agent in the servers' place, with a directory of policies, and the command line."""
+
+    def __init__(self, world: World, agent: Running, server: Server, scratch: Path) -> None:
+        self.agent = agent
+        self.server = server
+        self.directory = scratch / "policies"
+        self.labels = scratch / "labels.yaml"
+        self.file = scratch / "new.yaml"
+        self.directory.mkdir()
+        self.labels.write_text("")
+        # Its network namespace is the servers': the gate is nowhere else.
+        namespace = f"--net=/run/netns/{world.server.name}"
+        agent.command = ("nsenter", namespace, sys.executable, "-m", "axon", "run", "--no-table")
+        agent.environment["AXON_POLICY"] = str(self.directory)
+        agent.environment["AXON_POLICY_LABELS"] = str(self.labels)
+
+    def axon(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run `axon policy`."""
+        return subprocess.run(
+            [sys.executable, "-m", "axon", "policy", *words],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+            env={"PATH": os.environ["PATH"], "AXON_RUN_DIR": str(self.agent.run_dir)},
+        )
+
+    def apply(self, text: str) -> subprocess.CompletedProcess[str]:
+        """Apply the policies of a text."""
+        self.file.write_text(text)
+        return self.axon("apply", "-f", str(self.file))
+
+    def policy(self, path: str, *, name: str = "web", selector: str = "") -> str:
+        """Return a policy that allows a path, for the server's port or another selector."""
+        selector = selector or f'axon.dev/port: "{self.server.port}"'
+        return POLICY.format(name=name, selector=selector, path=path)
+
+    def rows(self) -> dict[str, Any]:
+        """Return what list says, by name."""
+        done = self.axon("list", "-o", "json")
+        assert done.returncode == 0, done.stderr
+        return {row["name"]: row for row in json.loads(done.stdout)}
+
+
+@pytest.fixture
+def policed(world: World, agent: Running, server: Server, tmp_path: Path) -> Iterator[Policed]:
+    """Give an agent that runs without a policy yet. The cable is its host's way to the world."""
+    made = Policed(world, agent, server, tmp_path)
+    way = ("-n", world.server.name, "route")
+    ip(*way, "add", "default", "via", world.client.ip4)
+    agent.start()
+    yield made
+    ip(*way, "del", "default")
+
+
+def test_apply_list_delete(policed: Policed) -> None:
+    """What is applied is in force when the command ends, listed with what it decided, and deleted."""
+    ask = policed.server.request
+    assert ask("/status/200") == 200
+    done = policed.apply(policed.policy("/allowed"))
+    assert done.returncode == 0, done.stderr
+    assert "default/web: created, in force" in done.stdout
+    assert (policed.directory / "default_web.yaml").read_text() == policed.file.read_text()
+    assert ask("/allowed") == 200
+    assert ask("/secret") == 403
+    policed.agent.tick()
+    row = policed.rows()["web"]
+    assert (row["in_force"], row["forwarded"], row["dropped"], row["rules"]) == ("yes", 1, 1, 1)
+    assert len(row["workloads"]) == 1
+    assert row["workloads"][0].endswith(f":{policed.server.port}")
+    assert row["file"] == f"{policed.directory}/default_web.yaml:2"
+    generation = policed.agent.client.policies().generation
+    assert policed.apply(policed.policy("/secret")).returncode == 0
+    assert policed.agent.client.policies().generation > generation
+    assert [ask(path) for path in ("/allowed", "/secret")] == [403, 200]
+    done = policed.axon("delete", "web")
+    assert done.returncode == 0, done.stderr
+    assert [ask(path) for path in ("/allowed", "/secret")] == [200, 200]
+    assert policed.rows() == {}
+
+
+def test_what_is_refused_changes_nothing(policed: Policed) -> None:
+    """A bound that only the agent knows of leaves directory and policies as they were."""
+    assert policed.apply(policed.policy("/allowed")).returncode == 0
+    rules = ", ".join(f'{{path: "/{i}/{"x" * 200}"}}' for i in range(250))
+    many = "---\n".join(
+        policed.policy("/", name=f"n{n}").replace('{path: "/"}', rules) for n in range(66)
+    )
+    done = policed.apply(many)
+    assert done.returncode == 1
+    assert "Nothing was changed" in done.stderr
+    assert [one.name for one in policed.directory.iterdir()] == ["default_web.yaml"]
+    assert policed.server.request("/secret") == 403
+    assert policed.agent.client.policies().problem == ""
+
+
+def test_a_broken_file_is_listed_with_its_place(policed: Policed) -> None:
+    """What is wrong in the directory is in the API and in the list, and the policies in force stay."""
+    assert policed.apply(policed.policy("/allowed")).returncode == 0
+    broken = policed.directory / "mine.yaml"
+    broken.write_text("kind: Pod\n")
+    until(lambda: policed.agent.client.policies().problem != "", "the agent has seen it")
+    done = policed.axon("list")
+    assert f"{broken}:1:" in done.stderr
+    assert "yes" in done.stdout
+    assert policed.server.request("/secret") == 403
+    done = policed.apply(policed.policy("/secret"))
+    assert (done.returncode, f"{broken}:1:" in done.stderr) == (1, True)
+    broken.unlink()
+    until(lambda: policed.agent.client.policies().problem == "", "the agent has seen it")
+
+
+def test_labels_that_the_user_gives(world: World, policed: Policed) -> None:
+    """Servers and callers are known by the labels of a file; a change counts within seconds, and a file
+    that cannot be read changes nothing.
+    """
+    port = policed.server.port
+    web = f"- {{match: {{port: {port}}}, labels: {{app: web}}}}\n"
+    office = f"- {{match: {{address: {world.client.ip4}}}, labels: {{app: office}}}}\n"
+    policy = policed.policy("/allowed", selector="app: web").replace(
+        "- httpRules", "- from: [{podSelector: {matchLabels: {app: office}}}]\n      httpRules"
+    )
+    assert policed.apply(policy).returncode == 0
+    ask = policed.server.request
+    assert ask("/secret") == 200
+    policed.labels.write_text(web)
+    until(lambda: ask("/allowed") == 403, "the server is selected")
+    policed.labels.write_text(web + office)
+    until(lambda: ask("/allowed") == 200, "the caller is known")
+    assert ask("/secret") == 403
+    policed.labels.write_text("- {match: {port: x}}\n")
+    until(lambda: policed.agent.client.policies().problem != "", "the agent has seen it")
+    assert f"{policed.labels}:1:18: port must be a number" in policed.axon("list").stderr
+    assert [ask("/allowed"), ask("/secret")] == [200, 403]
+    time.sleep(1.1)
+    assert [ask("/allowed"), ask("/secret")] == [200, 403]
+    policed.labels.write_text("")
+    until(lambda: ask("/secret") == 200, "the server is not selected any more")
+
+
+def test_who_comes_while_a_file_is_broken(world: World, policed: Policed) -> None:
+    """A unit that starts while a file cannot be read is selected by the policies in force."""
+    assert (
+        policed.apply(policed.policy("/x", selector="axon.dev/unit: late.service")).returncode == 0
+    )
+    (policed.directory / "mine.yaml").write_text("kind: Pod\n")
+    until(lambda: policed.agent.client.policies().problem != "", "the agent has seen it")
+    late = world.cgroup / "late.service"
+    late.mkdir()
+    try:
+        until(
+            lambda: policed.agent.client.policies().generation > 2, "its cgroup is known", seconds=5
+        )
+    finally:
+        late.rmdir()

@@ -1,0 +1,169 @@
+"""`axon policy apply`, `list` and `delete`, with an agent and without."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from axon.cli import main
+from tests.unit.cli.canned import Canned
+from tests.unit.policy.test_directory import OTHER, WEB
+
+
+@pytest.fixture
+def place(agent: Canned, tmp_path: Path) -> Path:
+    """The directory of an agent that runs."""
+    agent.directory = tmp_path / "policies"
+    agent.directory.mkdir()
+    return agent.directory
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A file of two policies."""
+    path = tmp_path / "two.yaml"
+    path.write_text(f"{WEB}---\n{OTHER}")
+    return path
+
+
+def test_apply_brings_into_force(
+    agent: Canned, place: Path, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each policy is written, and said to be in force when the agent says so."""
+    assert main(["policy", "apply", "-f", str(file)]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        f"default/web: created, in force ({place}/default_web.yaml)",
+        f"default/other: created, in force ({place}/default_other.yaml)",
+    ]
+    assert [policy.name for policy in agent.in_force] == ["other", "web"]
+
+
+def test_a_dry_run_writes_nothing(
+    agent: Canned, place: Path, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It says what would be done."""
+    assert main(["policy", "apply", "--dry-run", "-f", str(file)]) == 0
+    assert "default/web: would be created" in capsys.readouterr().out
+    assert not list(place.iterdir())
+    assert not agent.in_force
+
+
+def test_what_the_agent_refuses_is_taken_back(
+    agent: Canned, place: Path, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The directory is as it was, and the message is the agent's."""
+    main(["policy", "apply", "-f", str(file)])
+    capsys.readouterr()
+    file.write_text(
+        f"{WEB.replace('app: web', 'app: shop')}---\n{OTHER.replace('name: other', 'name: heavy')}"
+    )
+    assert main(["policy", "apply", "-f", str(file)]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(
+        "axon: The policies need more than there is.\nThe directory is as it was"
+    )
+    assert (place / "default_web.yaml").read_text() == WEB
+    assert not (place / "default_heavy.yaml").exists()
+    assert agent.problem == ""
+
+
+def test_what_is_wrong_is_not_written(
+    place: Path, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Errors have line and column; a bound of policies together is known before anything is written."""
+    file.write_text(WEB.replace("spec:", "spek:"))
+    assert main(["policy", "apply", "-f", str(file)]) == 1
+    assert f"{file}:5:1: a policy has no field spek: write spec" in capsys.readouterr().err
+    rules = "  ingress: [{httpRules: [" + "{path: /a*}," * 40 + "]}]\n"
+    text = f"{WEB}{rules}---\n{OTHER}{rules}"
+    file.write_text(text.replace("{matchLabels: {app: web}}", "{}"))
+    assert main(["policy", "apply", "-f", str(file)]) == 1
+    assert "80 rules with * inside a segment" in capsys.readouterr().err
+    file.write_text("# nothing\n")
+    assert main(["policy", "apply", "-f", str(file)]) == 1
+    assert "no policy in these files" in capsys.readouterr().err
+    assert not list(place.iterdir())
+
+
+def test_delete(agent: Canned, place: Path, file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The policy's file goes, and with it what was in force."""
+    main(["policy", "apply", "-f", str(file)])
+    capsys.readouterr()
+    assert main(["policy", "delete", "web"]) == 0
+    assert capsys.readouterr().out == (
+        f"default/web: deleted, not in force ({place}/default_web.yaml)\n"
+    )
+    assert [policy.name for policy in agent.in_force] == ["other"]
+    assert main(["policy", "delete", "other", "-n", "prod"]) == 1
+    assert "There is no policy prod/other" in capsys.readouterr().err
+
+
+def test_list(agent: Canned, place: Path, file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """In force, in force as it was, and not in force are told apart."""
+    main(["policy", "apply", "-f", str(file)])
+    own = place / "default_web.yaml"
+    own.write_text(WEB.replace("app: web", "app: shop"))
+    (place / "new.yaml").write_text(WEB.replace("name: web", "name: new"))
+    capsys.readouterr()
+    assert main(["policy", "list", "-o", "json"]) == 0
+    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
+    assert {name: row["in_force"] for name, row in rows.items()} == {
+        "new": "no",
+        "other": "yes",
+        "web": "older",
+    }
+    assert rows["web"]["workloads"] == ["nginx.service"]
+    assert (rows["web"]["dropped"], rows["new"]["dropped"]) == (5, None)
+    agent.problem = "x.yaml:1:1: it is no YAML."
+    assert main(["policy", "list"]) == 0
+    said = capsys.readouterr()
+    assert said.out.splitlines()[1].split()[:4] == ["default/new", "enforce", "0", "-"]
+    assert said.err.endswith("not in force:\nx.yaml:1:1: it is no YAML.\n")
+    (place / "broken.yaml").write_text("a: b\n")
+    assert main(["policy", "list"]) == 0
+    assert "default/web" in capsys.readouterr().out
+
+
+def test_without_an_agent(
+    tmp_path: Path,
+    file: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The directory is named by the setting; nobody says whether what is written is in force."""
+    monkeypatch.setenv("AXON_RUN_DIR", str(tmp_path))
+    apply = ["policy", "apply", "-f", str(file)]
+    assert main(apply) == 1
+    assert "--policy" in capsys.readouterr().err
+    place = tmp_path / "policies"
+    assert main([*apply, "--policy", str(place)]) == 1
+    assert "Cannot read" in capsys.readouterr().err
+    place.mkdir()
+    assert main([*apply, "--policy", str(place)]) == 3
+    said = capsys.readouterr()
+    assert f"default/web: created, no agent runs ({place}/default_web.yaml)" in said.out
+    assert "in force when one does" in said.err
+    assert main(["policy", "list", "--policy", str(place), "-o", "json"]) == 0
+    said = capsys.readouterr()
+    assert [row["in_force"] for row in json.loads(said.out)] == ["?", "?"]
+    assert "nothing tells whether they are in force" in said.err
+    assert main(["policy", "delete", "web", "--policy", str(place)]) == 3
+    assert [one.name for one in place.iterdir()] == ["default_other.yaml"]
+
+
+def test_an_agent_without_a_directory(agent: Canned, file: Path) -> None:
+    """It is said what to set."""
+    assert agent.directory is None
+    assert main(["policy", "apply", "-f", str(file)]) == 1
+
+
+def test_another_directory_than_the_agents(
+    place: Path, file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is written elsewhere would not be in force, and is refused."""
+    command = ["policy", "apply", "-f", str(file), "--policy"]
+    assert main([*command, str(tmp_path)]) == 1
+    assert f"has the policies of {place} in force" in capsys.readouterr().err
+    assert main([*command, str(place / ".." / "policies")]) == 0
