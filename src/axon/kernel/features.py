@@ -77,15 +77,17 @@ class _Check:
     look: Callable[[Settings], str]
     remedy: str
     without: str = ""  # what does not work without it; empty: nothing works
+    capability: str = ""  # that trying takes beside those of the row `privileges`
 
 
 def probe(settings: Settings | None = None) -> Features:
     """Look at everything; needs no privileges, but finds less without them. Never raises."""
     settings = settings or Settings()
-    allowed = not system.missing_capabilities(system.capabilities())
+    have = system.capabilities()
+    allowed = not system.missing_capabilities(have)
     rows = []
     for check in _CHECKS:
-        if check.look in _UNPRIVILEGED or allowed:
+        if check.look in _UNPRIVILEGED or (allowed and have.issuperset(check.capability.split())):
             rows.append(_row(check, settings))
         else:
             rows.append(Feature(check.name, "untried", "cannot be tried without root"))
@@ -254,6 +256,14 @@ _CHECKS = (
     _Check("socket storage", _try(probes.storage_in_packets), _NEWER),
     _Check("cgroup links", _try(probes.cgroup_links), _NEWER),
     _Check("attachment", _attach, "Is the kernel built with CONFIG_CGROUP_BPF?"),
+    _Check(
+        "filters (tc)",
+        _try(probes.filters_on_interfaces, "can be attached to interfaces"),
+        "Load the module sch_ingress, and cls_bpf; the kernel needs CONFIG_NET_CLS_ACT, "
+        "CONFIG_NET_SCH_INGRESS and CONFIG_NET_CLS_BPF.",
+        "policies cannot answer: what arrives for a workload with policies is dropped",
+        "CAP_SYS_ADMIN",
+    ),
     _Check(
         "socket release",
         _try(probes.storage_at_release),

@@ -5,14 +5,16 @@ Each probe returns normally where the kernel has the feature and raises OSError 
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import struct
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
-from axon.kernel import bpf
+from axon.kernel import bpf, tc
 from axon.kernel.insn import FP as FRAME
 from axon.kernel.insn import (
     GET_CURRENT_TASK,
@@ -41,6 +43,8 @@ _PASS = mov(R0, 1) + leave()
 _OFFSET_SK = 168  # of struct __sk_buff
 _OFFSET_ITER_SK = 16  # of struct bpf_iter__bpf_sk_storage_map
 _OVER = "bpf_sk_storage_map"
+_CLONE_NEWNET = 0x4000_0000
+_LOOPBACK = 1  # its index in every network namespace
 
 
 def hash_map() -> None:
@@ -141,6 +145,25 @@ def read_task() -> None:
         + _PASS
     )
     bpf.prog_load(bpf.PROG_CGROUP_SOCK_ADDR, _NAME, code, bpf.ATTACH_CONNECT4).close()
+
+
+def filters_on_interfaces() -> None:
+    """Attach a filter to the loopback device of a network namespace that is made for that (4.5)."""
+    with ThreadPoolExecutor(1) as alone:
+        alone.submit(_attach_filter_elsewhere).result()
+
+
+def _attach_filter_elsewhere() -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(_CLONE_NEWNET):  # of this thread alone; it goes with it
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+    point = tc.Point(_LOOPBACK)
+    with bpf.prog_load(bpf.PROG_SCHED_CLS, _NAME, _PASS) as program:
+        tc.attach(point, program)
+        if tc.attached(point) != bpf.prog_info(program).id:
+            raise OSError(errno.ENOENT, "the filter is not there")
+        tc.detach(point)
 
 
 def _get_storage(fd: bpf.Fd) -> bytes:
