@@ -210,6 +210,7 @@ AX_GLOBAL int ax_answer(struct __sk_buff *skb, u32 lvl, u32 named)
 
 	if (!w)
 		return AX_TC_SHOT;
+	w->head_only = w->r.method_len == 4 && *(u32 *)w->t.method == ('H' | 'E' << 8 | 'A' << 16 | 'D' << 24);
 	n = ax_write_403(lvl, w->policy, named);
 	t = &w->tomb;
 	t->seq = w->snd_nxt;

@@ -14,20 +14,24 @@
 
 #define AX_OLD_ACK (1 << 20)	/* an acknowledgement so far behind is none (RFC 5961 section 5.2) */
 
+/* An interface on whose other end a container is. Filters that judge what is sent to it have a class (TCA_BPF_CLASSID). */
 struct ax_link {
-	s32 netns;		/* of the sockets that this interface's packets go to; -1: its own */
-	u32 in;			/* answers are sent as if they had arrived here (the host's end of a pod's cable) */
+	s32 netns;		/* that the sockets there are in, as this network namespace numbers it */
+	u32 pad;
 };
 
 /* Whose a server's socket is and which set judges it. A child has its listener's. */
 struct ax_guard {
 	u64 cgroup;
 	u8 comm[AX_COMM];
-	u32 gen;
-	u32 set;		/* 0: not selected */
-	u32 flags;		/* the set's */
-	u32 pad;
+	u64 now;		/* see AX_GUARD: written and read at once, for two cores may bring it up to date */
 };
+
+/* A generation, and of it the number and flags of the set (0: not selected). */
+#define AX_GUARD(gen, flags, set) ((u64)(gen) << 32 | (u64)(flags) << 16 | (set))
+#define AX_GUARD_GEN(now) ((u32)((now) >> 32))
+#define AX_GUARD_FLAGS(now) ((u32)(now) >> 16)
+#define AX_GUARD_SET(now) ((u32)(now) & (AX_POL_SETS - 1))
 
 struct ax_early {
 	struct ax_gate_state s;
@@ -44,6 +48,28 @@ AX_MAP(ax_early, BPF_MAP_TYPE_LRU_HASH, struct ax_pair, struct ax_early, 1024, 0
 AX_MAP(ax_early_area, BPF_MAP_TYPE_PERCPU_ARRAY, u32, struct ax_early, 2, 0);
 AX_MAP(ax_links, BPF_MAP_TYPE_HASH, u32, struct ax_link, 16384, BPF_F_NO_PREALLOC);
 AX_MAP(ax_pol_ports, BPF_MAP_TYPE_ARRAY, u32, struct ax_ports, 1, 0);
+
+/* The socket that the packet goes to, or, if `any`, also one that is half open; to be released. Two calls: 5.10's verifier
+ * walks a tenth more of the program if one takes either size. */
+static __always_inline struct bpf_sock *ax_server_socket(struct __sk_buff *skb, struct ax_gw *w, u32 ip6, int any)
+{
+	struct bpf_sock_tuple *t = &w->tuple;
+
+	if (ip6) {
+		__builtin_memcpy(t->ipv6.saddr, w->src, 16);
+		__builtin_memcpy(t->ipv6.daddr, w->dst, 16);
+		t->ipv6.sport = w->sport;
+		t->ipv6.dport = w->dport;
+		return any ? bpf_skc_lookup_tcp(skb, t, sizeof(t->ipv6), w->netns, 0) :
+			     bpf_sk_lookup_tcp(skb, t, sizeof(t->ipv6), w->netns, 0);
+	}
+	t->ipv4.saddr = *(u32 *)w->src;
+	t->ipv4.daddr = *(u32 *)w->dst;
+	t->ipv4.sport = w->sport;
+	t->ipv4.dport = w->dport;
+	return any ? bpf_skc_lookup_tcp(skb, t, sizeof(t->ipv4), w->netns, 0) :
+		     bpf_sk_lookup_tcp(skb, t, sizeof(t->ipv4), w->netns, 0);
+}
 
 static __always_inline u64 *ax_port_word(u32 port)
 {
@@ -78,12 +104,12 @@ AX_GLOBAL u32 ax_set_of(u32 lvl)
 	return 0;
 }
 
-/* Brings a guard up to the generation in use. */
-static __always_inline void ax_guard_now(struct ax_guard *g, u32 lvl, struct ax_gw *w, u32 gen)
+/* Brings a guard up to a generation; returns AX_GUARD. */
+static __always_inline u64 ax_guard_now(struct ax_guard *g, u32 lvl, struct ax_gw *w, u32 gen)
 {
 	u32 set, half = gen & 1, at;
 	struct ax_pol_set *s;
-	u64 *ports;
+	u64 *ports, now;
 
 	w->half = half;
 	w->cgroup = g->cgroup;
@@ -91,12 +117,16 @@ static __always_inline void ax_guard_now(struct ax_guard *g, u32 lvl, struct ax_
 	set = ax_set_of(lvl);
 	at = half * AX_POL_SETS + (set & (AX_POL_SETS - 1));
 	s = set ? bpf_map_lookup_elem(&ax_pol_dir, &at) : 0;
-	g->set = s && s->serial ? set : 0;
-	g->flags = g->set && s ? s->flags : 0;
-	g->gen = gen;
-	ports = g->set ? ax_port_word(w->lport) : 0;
+	if (!s || !s->serial) {
+		g->now = AX_GUARD(gen, 0, 0);
+		return AX_GUARD(gen, 0, 0);
+	}
+	ports = ax_port_word(w->lport);
 	if (ports)
 		*ports |= 1ULL << (w->lport & 63);
+	now = AX_GUARD(gen, s->flags, set);
+	g->now = now;
+	return now;
 }
 
 /* Who the caller is: by its socket if it is on this host, else by its address. */
@@ -386,21 +416,20 @@ static __always_inline void ax_gate_upgraded(struct ax_gate_state *s, const stru
 
 /* Judges a packet with data for an established socket of a selected workload. enum ax_gate_do. */
 static __always_inline int ax_gate_judge(struct __sk_buff *skb, u32 lvl, struct ax_gw *w, struct bpf_sock *sk,
-					 struct ax_gate *g, struct ax_conn *c, const struct ax_pol_ctl *ctl)
+					 struct ax_gate *g, struct ax_conn *c, u64 secret)
 {
 	struct ax_gate_state *s = &g->s;
-	u64 secret = ctl->secret;
 	u32 end = w->seq + w->end;
 	struct ax_texts *kept;
 	int r, past, changed;
 
-	if (s->gen != ctl->gen) {
+	if (s->gen != w->gen) {
 		if (ax_identify(skb, lvl))
 			return AX_DO_DROP;
 		changed = s->serial != w->set.serial || s->ident != w->ident || s->block != w->block;
 		s->ident = w->ident;
 		s->block = w->block;
-		s->gen = ctl->gen;
+		s->gen = w->gen;
 		if (changed) {
 			s->memo_len = 0;
 			/* let by unread under another set */
@@ -492,7 +521,6 @@ static __always_inline int ax_gate_judge(struct __sk_buff *skb, u32 lvl, struct 
 			return AX_DO_PASS;
 		}
 		/* what was let by in this packet before is owed an answer; it does not get there either */
-		w->head_only = w->r.method_len == 4 && *(u32 *)w->t.method == ('H' | 'E' << 8 | 'A' << 16 | 'D' << 24);
 		return w->reason != AX_DENY_NON_HTTP && w->heads == (w->reason == AX_DENY_RULE) && ax_nothing_owed(s, c, w) ?
 			AX_DO_ANSWER : AX_DO_RESET;
 	}
@@ -681,6 +709,43 @@ AX_GLOBAL int ax_plain_syn(struct __sk_buff *skb, u32 lvl)
 	return AX_TC_PASS;
 }
 
+/* Has the connection's handshake begun, and is nothing but its end missing? */
+AX_GLOBAL int ax_half_open(struct __sk_buff *skb, u32 lvl)
+{
+	struct ax_gw *w = ax_gate_area(lvl);
+	struct bpf_sock *sk;
+	int half;
+
+	if (!w)
+		return 0;
+	sk = ax_server_socket(skb, w, w->ip6, 1);
+	if (!sk)
+		return 0;
+	half = sk->state == AX_TCP_NEW_SYN_RECV;
+	bpf_sk_release(sk);
+	return half;
+}
+
+/* Ends a connection whose first data is denied: with a 403 if it is known that there is one, so that nobody is sent
+ * answers to what they have not asked. */
+AX_GLOBAL int ax_gate_early_end(struct __sk_buff *skb, u32 lvl, u32 named)
+{
+	struct ax_gw *w = ax_gate_area(lvl);
+	int answer;
+
+	if (!w)
+		return AX_TC_SHOT;
+	answer = w->reason != AX_DENY_NON_HTTP && w->heads == (w->reason == AX_DENY_RULE) && ax_half_open(skb, lvl);
+	ax_tell_denied(skb, lvl, answer ? 403 : 0);
+	w->snd_nxt = w->snd_una;
+	w->rcv_nxt = w->seq;
+	if (answer)
+		return ax_answer(skb, lvl, named);
+	/* cookies: there is no socket to reset */
+	ax_send_back(skb, lvl, w, AX_TCP_RST | AX_TCP_ACK, 0);
+	return AX_TC_SHOT;
+}
+
 /* A packet of a connection that there is no socket for yet, or no more. */
 AX_GLOBAL int ax_gate_listener(struct __sk_buff *skb, u32 lvl, u32 selected)
 {
@@ -707,11 +772,7 @@ AX_GLOBAL int ax_gate_listener(struct __sk_buff *skb, u32 lvl, u32 selected)
 	if (r == AX_DO_DROP)
 		return AX_TC_SHOT;
 	ax_verdict_count(w->policy, AX_VERDICT_DROPPED);
-	ax_tell_denied(skb, lvl, 0);
-	/* the request socket takes no reset of ours: it is forgotten when nothing more comes */
-	w->snd_nxt = w->snd_una;
-	ax_send_back(skb, lvl, w, AX_TCP_RST | AX_TCP_ACK, 0);
-	return AX_TC_SHOT;
+	return ax_gate_early_end(skb, lvl, ctl->header);
 }
 
 /* Carries out what was decided of a packet that is not let by. */
@@ -767,7 +828,6 @@ static __always_inline int ax_short_fragment(const u8 *data, const u8 *end)
 static __always_inline int ax_gate_packet(struct __sk_buff *skb)
 {
 	struct ax_pol_ctl *ctl = ax_pol_control();
-	struct bpf_sock_tuple *tuple;
 	u8 *data = AX_DATA(skb), *end = AX_DATA_END(skb), *ip, *th;
 	u32 l2 = 14, iplen, ip6, len, off, seq, ack, una, ports, lvl, key, at;
 	struct ax_gate_state *fresh;
@@ -781,8 +841,7 @@ static __always_inline int ax_gate_packet(struct __sk_buff *skb)
 	struct ax_gate *g;
 	struct bpf_sock *sk;
 	struct ax_gw *w;
-	u64 *port, received;
-	s32 netns = -1;
+	u64 *port, received, now;
 	int r, syn;
 	u8 flags;
 
@@ -868,7 +927,6 @@ static __always_inline int ax_gate_packet(struct __sk_buff *skb)
 	w->dport = ports >> 16;
 	w->lport = bpf_ntohs(ports >> 16);
 	w->snd_una = ack;
-	w->head_only = 0;
 	w->texts = 0;
 	w->number = 0;
 	w->heads = 0;
@@ -881,26 +939,16 @@ static __always_inline int ax_gate_packet(struct __sk_buff *skb)
 		*(u32 *)w->dst = *(u32 *)(ip + 16);
 	}
 	key = skb->ifindex;
-	link = bpf_map_lookup_elem(&ax_links, &key);
 	w->in = 0;
-	if (link) {
-		netns = link->netns;
-		w->in = link->in;
+	w->netns = -1;
+	if (skb->tc_classid) {
+		/* into a container: judged by its sockets, and answered as if from its end of the cable */
+		link = bpf_map_lookup_elem(&ax_links, &key);
+		if (link)
+			w->netns = link->netns;
+		w->in = 1;
 	}
-	tuple = &w->tuple;
-	if (ip6) {
-		__builtin_memcpy(tuple->ipv6.saddr, w->src, 16);
-		__builtin_memcpy(tuple->ipv6.daddr, w->dst, 16);
-		tuple->ipv6.sport = w->sport;
-		tuple->ipv6.dport = w->dport;
-		sk = bpf_sk_lookup_tcp(skb, tuple, sizeof(tuple->ipv6), (s64)netns, 0);
-	} else {
-		tuple->ipv4.saddr = *(u32 *)w->src;
-		tuple->ipv4.daddr = *(u32 *)w->dst;
-		tuple->ipv4.sport = w->sport;
-		tuple->ipv4.dport = w->dport;
-		sk = bpf_sk_lookup_tcp(skb, tuple, sizeof(tuple->ipv4), (s64)netns, 0);
-	}
+	sk = ax_server_socket(skb, w, ip6, 0);
 	if (!sk) {
 		r = ax_gate_listener(skb, lvl, 0);
 		goto out;
@@ -916,16 +964,19 @@ static __always_inline int ax_gate_packet(struct __sk_buff *skb)
 		r = ax_gate_listener(skb, lvl, 1);
 		goto out;
 	}
-	if (guard->gen != ctl->gen)
-		ax_guard_now(guard, lvl, w, ctl->gen);
-	if (!guard->set) {
+	key = AX_READ(ctl->gen);
+	now = AX_READ(guard->now);
+	if (AX_GUARD_GEN(now) != key)
+		now = ax_guard_now(guard, lvl, w, key);
+	if (!AX_GUARD_SET(now)) {
 		g = bpf_sk_storage_get(&ax_gates, sk, 0, 0);
 		if (g)
 			g->s.r.phase = AX_G_LOST;
 		goto release;
 	}
-	w->half = guard->gen & 1;
-	at = w->half * AX_POL_SETS + (guard->set & (AX_POL_SETS - 1));
+	w->gen = AX_GUARD_GEN(now);
+	w->half = w->gen & 1;
+	at = w->half * AX_POL_SETS + AX_GUARD_SET(now);
 	set = bpf_map_lookup_elem(&ax_pol_dir, &at);
 	if (!set)
 		goto release;
@@ -1008,7 +1059,7 @@ static __always_inline int ax_gate_packet(struct __sk_buff *skb)
 				fresh->r.phase = AX_G_LOST;
 		}
 	}
-	r = ax_gate_judge(skb, lvl, w, sk, g, c, ctl);
+	r = ax_gate_judge(skb, lvl, w, sk, g, c, ctl->secret);
 	if (r > AX_DO_DROP) {
 		/* TCP takes a reset only at the number that it is at (RFC 5961 section 3.2), and not at all when too much
 		 * waits for it: what is in front has to be taken first, then the packet comes again */

@@ -58,6 +58,8 @@ AX_GLOBAL int ax_guarded(struct __sk_buff *skb, u32 lvl, u32 seq_end, u32 ask)
 	struct ax_owner *owner;
 	struct ax_guard *g;
 	struct ax_gate *gate;
+	u64 now;
+	u32 gen;
 
 	if (!sk || !ctl || !w || sk->protocol != AX_IPPROTO_TCP)
 		return 1;
@@ -73,15 +75,17 @@ AX_GLOBAL int ax_guarded(struct __sk_buff *skb, u32 lvl, u32 seq_end, u32 ask)
 		if (owner)
 			__builtin_memcpy(g->comm, owner->comm, AX_COMM);
 	}
-	if (g->gen != ctl->gen) {
+	gen = AX_READ(ctl->gen);
+	now = AX_READ(g->now);
+	if (AX_GUARD_GEN(now) != gen) {
 		if (w->owner)
 			return ctl->mode != AX_POL_MODE_ENFORCE;	/* the work area is taken: it comes again */
 		w->owner = 1;
 		w->lport = sk->src_port;
-		ax_guard_now(g, lvl, w, ctl->gen);
+		now = ax_guard_now(g, lvl, w, gen);
 		w->owner = 0;
 	}
-	if (ask == AX_ASK_WHOSE || ctl->mode != AX_POL_MODE_ENFORCE || !g->set || !(g->flags & AX_POL_ENFORCE))
+	if (ask == AX_ASK_WHOSE || ctl->mode != AX_POL_MODE_ENFORCE || !(AX_GUARD_FLAGS(now) & AX_POL_ENFORCE))
 		return 1;
 	if (ask == AX_ASK_UNREAD) {
 		;

@@ -80,6 +80,7 @@ struct ax_gw {
 	u32 lport;
 	u32 ident;
 	u32 block;
+	u32 gen;		/* that judges this packet */
 	u32 half;
 	struct ax_pol_set set;
 	/* the answer */
@@ -96,6 +97,7 @@ struct ax_gw {
 	u32 partial;
 	u32 has_ts;
 	u32 in;			/* redirect to the interface's ingress */
+	s64 netns;		/* of the server's socket, as the interface's namespace numbers it; -1: its own */
 	u32 tcp_flags;
 	u32 ifindex;
 	u32 head_only;		/* the request was a HEAD: no body in the answer */

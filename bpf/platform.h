@@ -62,6 +62,7 @@ typedef long long s64;
 
 #define AX_TCP_CLOSE 7
 #define AX_TCP_LISTEN 10
+#define AX_TCP_NEW_SYN_RECV 12
 #define AX_TCP_FIN 0x01
 #define AX_TCP_SYN 0x02
 #define AX_TCP_RST 0x04
