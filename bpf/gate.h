@@ -236,6 +236,34 @@ static __always_inline struct ax_pair *ax_early_pair(struct ax_gw *w)
 	return p;
 }
 
+/* Is the packet one of a connection whose handshake lacks nothing but its end? A listener on every address is found for
+ * what only passes through this host as well, and a sender may invent its address. */
+AX_GLOBAL int ax_half_open(struct __sk_buff *skb, u32 lvl)
+{
+	struct ax_gw *w = ax_gate_area(lvl);
+	struct bpf_sock *sk;
+	u8 *ip, *th;
+	int half;
+
+	if (!w)
+		return 0;
+	sk = ax_server_socket(skb, w, w->ip6, 1);
+	if (!sk)
+		return 0;
+	half = sk->state == AX_TCP_NEW_SYN_RECV;
+	ip = w->out;
+	th = w->out + 64;
+	if (!half && sk->state == AX_TCP_LISTEN && !bpf_skb_load_bytes(skb, w->l2 + w->iplen, th, 20)) {
+		/* a SYN cookie */
+		if (w->ip6)
+			half = !bpf_skb_load_bytes(skb, w->l2, ip, 40) && !bpf_tcp_check_syncookie(sk, ip, 40, (void *)th, 20);
+		else
+			half = !bpf_skb_load_bytes(skb, w->l2, ip, 20) && !bpf_tcp_check_syncookie(sk, ip, 20, (void *)th, 20);
+	}
+	bpf_sk_release(sk);
+	return half;
+}
+
 /* First data of a connection that its server has not accepted yet (deferred accept, a busy queue, SYN cookies): judged as
  * its beginning, and kept for the child. There is one that begins where the child does, or the child is reset. */
 AX_GLOBAL int ax_gate_early(struct __sk_buff *skb, u32 lvl, u64 secret)
@@ -255,6 +283,8 @@ AX_GLOBAL int ax_gate_early(struct __sk_buff *skb, u32 lvl, u64 secret)
 		w->reason = AX_DENY_ORDER;	/* the child will take it, when there is one */
 		return AX_DO_DROP;
 	}
+	if (!kept && !ax_half_open(skb, lvl))
+		return AX_DO_PASS;	/* not ours; else it will be found unjudged */
 	ax_identify(skb, lvl);
 	__builtin_memset(&w->r, 0, sizeof(w->r));
 	w->first = 1;
@@ -709,25 +739,7 @@ AX_GLOBAL int ax_plain_syn(struct __sk_buff *skb, u32 lvl)
 	return AX_TC_PASS;
 }
 
-/* Has the connection's handshake begun, and is nothing but its end missing? */
-AX_GLOBAL int ax_half_open(struct __sk_buff *skb, u32 lvl)
-{
-	struct ax_gw *w = ax_gate_area(lvl);
-	struct bpf_sock *sk;
-	int half;
-
-	if (!w)
-		return 0;
-	sk = ax_server_socket(skb, w, w->ip6, 1);
-	if (!sk)
-		return 0;
-	half = sk->state == AX_TCP_NEW_SYN_RECV;
-	bpf_sk_release(sk);
-	return half;
-}
-
-/* Ends a connection whose first data is denied: with a 403 if it is known that there is one, so that nobody is sent
- * answers to what they have not asked. */
+/* Ends a connection whose first data is denied. */
 AX_GLOBAL int ax_gate_early_end(struct __sk_buff *skb, u32 lvl, u32 named)
 {
 	struct ax_gw *w = ax_gate_area(lvl);
@@ -735,13 +747,13 @@ AX_GLOBAL int ax_gate_early_end(struct __sk_buff *skb, u32 lvl, u32 named)
 
 	if (!w)
 		return AX_TC_SHOT;
-	answer = w->reason != AX_DENY_NON_HTTP && w->heads == (w->reason == AX_DENY_RULE) && ax_half_open(skb, lvl);
+	answer = w->reason != AX_DENY_NON_HTTP && w->heads == (w->reason == AX_DENY_RULE);
 	ax_tell_denied(skb, lvl, answer ? 403 : 0);
 	w->snd_nxt = w->snd_una;
 	w->rcv_nxt = w->seq;
 	if (answer)
 		return ax_answer(skb, lvl, named);
-	/* cookies: there is no socket to reset */
+	/* the request socket is forgotten when nothing more comes */
 	ax_send_back(skb, lvl, w, AX_TCP_RST | AX_TCP_ACK, 0);
 	return AX_TC_SHOT;
 }

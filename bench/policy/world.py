@@ -21,7 +21,7 @@ def judging(group: Path, interfaces: Iterable[int]) -> Iterator[tuple[Kernel, En
     """Observe a cgroup, and judge what arrives at interfaces; nothing is selected yet."""
     with axon(group, policy_memory=256 << 20) as kernel:
         for ifindex in interfaces:
-            kernel.gate.attach(tc.Point(ifindex), inward=False)
+            kernel.gate.attach(tc.Point(ifindex))
         kernel.gate.mode = _ENFORCE
         yield (
             kernel,

@@ -19,6 +19,7 @@ State = Literal["judged", "behind", "unjudged"]
 STATES: tuple[State, ...] = ("judged", "behind", "unjudged")
 
 _MASTERS = {"bond", "bridge", "team"}
+_UPPERS = {"vlan", "macvlan", "macvtap", "ipvlan"}
 _GONE = {errno.ENODEV, errno.ENXIO}
 _SOON = 0.02
 _PATIENCE = 10.0
@@ -26,29 +27,32 @@ _log = get("policy")
 
 
 class Way(NamedTuple):
-    """A point, and where its packets go: see Gate.let_through."""
+    """A point, and in which network namespace the sockets are: see Gate.attach."""
 
     point: tc.Point
     interface: str
-    netns: int
-    inward: bool
+    netns: int = -1
 
 
-def ways(known: Iterable[Interface]) -> dict[tc.Point, Way]:
-    """Return where packets are to be judged: what arrives, or what is sent into a container.
+def ways(known: Iterable[Interface]) -> Mapping[tc.Point, Way]:
+    """Return where packets are to be judged: what arrives here, and what is sent to a container.
 
-    A cable to another network namespace is a container's, unless a default route leads there. What a
-    bridge, bond or team is made of is left out: its packets arrive at that once more.
+    A cable to another network namespace is a container's, unless a default route leads there. Of
+    interfaces on top of each other one judges: a bridge, bond or team in the place of its ports, for
+    their packets arrive at it once more; and in the place of a VLAN what it is on, where the tag has
+    been taken off already.
     """
     up = [one for one in known if one.up]
+    here = {one.index for one in up}
     masters = {one.index for one in up if one.kind in _MASTERS}
-    found = {}
+    found = []
     for one in up:
-        inward = one.kind == "veth" and one.netns >= 0 and not one.uplink
-        if inward or one.master not in masters:
-            point = tc.Point(one.index, egress=inward)
-            found[point] = Way(point, one.name, one.netns if inward else -1, inward)
-    return found
+        stacked = one.master in masters or (one.kind in _UPPERS and one.lower in here)
+        if not stacked:
+            found.append(Way(tc.Point(one.index), one.name))
+        if one.kind == "veth" and one.netns >= 0 and not one.uplink:
+            found.append(Way(tc.Point(one.index, egress=True), one.name, one.netns))
+    return {way.point: way for way in found}
 
 
 class Points:
@@ -128,7 +132,7 @@ class Points:
         chain = tc.chain(point)
         here = [one for one in chain if tc.is_ours(one) and one.program == self._gate.program]
         if not here:
-            self._gate.attach(point, netns=way.netns, inward=way.inward)
+            self._gate.attach(point, netns=way.netns)
             if point in self._states:
                 self._repaired(way, "missing")
             chain = tc.chain(point)
@@ -138,7 +142,7 @@ class Points:
             # A new filter goes in front of those of its priority. What arrives meanwhile is dropped.
             self._moved[point] = time.monotonic()
             tc.detach(point)
-            self._gate.attach(point, netns=way.netns, inward=way.inward)
+            self._gate.attach(point, netns=way.netns)
             self._repaired(way, "behind")
         return "behind" if tc.ahead(point) else "judged"
 

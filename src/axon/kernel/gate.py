@@ -152,21 +152,20 @@ class Gate:
         """Let a generation be the one in use."""
         self._control["gen"][0] = generation
 
-    def let_through(self, ifindex: int, *, netns: int = -1, inward: bool) -> None:
-        """Say where an interface's packets go: the namespace of their sockets, -1 its own; and
-        whether answers to them are sent as if they had arrived there.
-        """
-        row = np.zeros((), self._maps["ax_links"].value)
-        row["netns"], row["in"] = netns, inward
-        self._maps["ax_links"].update(ifindex, row)
-
     def forget(self, ifindex: int) -> None:
         """Keep nothing of an interface that has gone."""
         self._maps["ax_links"].delete(ifindex)
 
-    def attach(self, point: tc.Point, *, netns: int = -1, inward: bool) -> None:
-        """Judge what passes there; raise OSError."""
-        self.let_through(point.ifindex, netns=netns, inward=inward)
+    def attach(self, point: tc.Point, *, netns: int = -1) -> None:
+        """Judge what passes there; raise OSError.
+
+        What is sent goes to sockets in another network namespace, `netns` as this one numbers it,
+        and is answered as if from there.
+        """
+        if point.egress:
+            row = np.zeros((), self._maps["ax_links"].value)
+            row["netns"] = netns
+            self._maps["ax_links"].update(point.ifindex, row)
         tc.attach(point, self._program)
 
     def detach(self) -> None:

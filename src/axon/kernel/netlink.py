@@ -9,12 +9,15 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-_GETLINK, _NEWLINK, _GETFILTER, _NEWFILTER = 18, 16, 46, 44
+_GETLINK, _NEWLINK, _GETFILTER, _NEWFILTER = 18, 16, 46, 44  # enum of linux/rtnetlink.h
 _GETROUTE, _NEWROUTE = 26, 24
 _DONE, _ERROR = 3, 2
-_REQUEST, _DUMP = 1, 0x300
-_IFNAME, _MASTER, _LINKINFO, _LINK_NETNSID, _INFO_KIND = 3, 10, 18, 37, 1
-_TC_KIND, _TC_OPTIONS, _TC_CHAIN, _BPF_ID = 1, 2, 11, 11
+_REQUEST, _ACK, _REPLACE, _CREATE, _DUMP = 1, 4, 0x100, 0x400, 0x300
+_IFNAME, _IFLINK, _MASTER, _LINKINFO, _LINK_NETNSID, _INFO_KIND = 3, 5, 10, 18, 37, 1
+_TC_KIND, _TC_OPTIONS, _TC_CHAIN = 1, 2, 11
+_BPF_CLASSID, _BPF_FD, _BPF_NAME, _BPF_FLAGS, _BPF_ID = 3, 6, 7, 8, 11  # linux/pkt_cls.h
+_DIRECT_ACTION = 1  # TCA_BPF_FLAG_ACT_DIRECT
+_ETH_P_ALL = 3
 _UP, _LOOPBACK = 1, 8
 _ANNOUNCED = 1 | 8  # RTMGRP_LINK, RTMGRP_TC
 _HEAD, _LINK, _TC = struct.Struct("=IHHII"), struct.Struct("=BxHiII"), struct.Struct("=BxxxiIII")
@@ -28,7 +31,8 @@ _MOST = 1 << 18
 class Interface:
     """One interface. `netns` is its peer's network namespace as this one numbers it, -1 if it is
     this one; `kind` what `ip link add type` calls it, empty for hardware; `master` the index of what
-    it is a port of, 0 for nothing; `uplink` whether a default route leads there.
+    it is a port of, `lower` that of what it is on top of in this namespace, 0 for nothing; `uplink`
+    whether a default route leads there.
     """
 
     index: int
@@ -38,6 +42,7 @@ class Interface:
     loopback: bool
     netns: int = -1
     master: int = 0
+    lower: int = 0
     uplink: bool = False
 
 
@@ -73,6 +78,30 @@ def filters(ifindex: int, parent: int) -> list[Filter]:
     return [one for one in found if one]
 
 
+def put_filter(
+    ifindex: int, parent: int, *, priority: int, handle: int, program: int, name: str, class_id: int
+) -> None:
+    """Attach a BPF program by its descriptor, in the place of the filter that has this handle.
+
+    A program can tell by the class, skb->tc_classid, which of its filters runs (libbpf's own call
+    cannot set it). Raise OSError.
+    """
+    options = (
+        _attribute(_BPF_FD, struct.pack("=I", program))
+        + _attribute(_BPF_NAME, name.encode() + b"\0")
+        + _attribute(_BPF_FLAGS, struct.pack("=I", _DIRECT_ACTION))
+    )
+    if class_id:
+        options += _attribute(_BPF_CLASSID, struct.pack("=I", class_id))
+    info = priority << 16 | socket.htons(_ETH_P_ALL)
+    body = (
+        _TC.pack(0, ifindex, handle, parent, info)
+        + _attribute(_TC_KIND, b"bpf\0")
+        + _attribute(_TC_OPTIONS, options)
+    )
+    _ask(_NEWFILTER, _CREATE | _REPLACE, body)
+
+
 class Watch:
     """Hears of changes of interfaces and of what is attached to them, in this network namespace."""
 
@@ -100,6 +129,25 @@ class Watch:
     def close(self) -> None:
         """Hear no more."""
         self._socket.close()
+
+
+def _ask(request: int, flags: int, body: bytes) -> None:
+    """Have the kernel do something; raise OSError."""
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as sock:
+        head = _HEAD.pack(_HEAD.size + len(body), request, _REQUEST | _ACK | flags, 1, 0)
+        sock.send(head + body)
+        answer = sock.recv(_MOST)
+    _, kind, *_ = _HEAD.unpack_from(answer)
+    if kind != _ERROR:
+        raise AssertionError(f"a netlink message of type {kind} in the place of an answer")
+    code = -struct.unpack_from("=i", answer, _HEAD.size)[0]
+    if code:
+        raise OSError(code, os.strerror(code))
+
+
+def _attribute(kind: int, value: bytes) -> bytes:
+    size = 4 + len(value)
+    return struct.pack("=HH", size, kind) + value + bytes(-size % 4)
 
 
 def _dump(request: int, body: bytes, answer: int) -> Iterator[bytes]:
@@ -141,14 +189,16 @@ def _interface(message: bytes, uplinks: set[int]) -> Interface:
     _, _, index, flags, _ = _LINK.unpack_from(message)
     attributes = _attributes(message[_LINK.size :])
     info = _attributes(attributes.get(_LINKINFO, b""))
+    netns = _number(attributes, _LINK_NETNSID, -1)
     return Interface(
         index=index,
         name=_text(attributes.get(_IFNAME, b"")),
         kind=_text(info.get(_INFO_KIND, b"")),
         up=bool(flags & _UP),
         loopback=bool(flags & _LOOPBACK),
-        netns=_number(attributes, _LINK_NETNSID, -1),
+        netns=netns,
         master=_number(attributes, _MASTER, 0),
+        lower=_number(attributes, _IFLINK, 0) if netns < 0 else 0,
         uplink=index in uplinks,
     )
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from axon.kernel import bpf
 from axon.kernel.libbpf import TcHook, TcOpts, check, lib, sized
-from axon.kernel.netlink import Filter, filters, interfaces
+from axon.kernel.netlink import Filter, filters, interfaces, put_filter
 
 HANDLE, PRIORITY = 0xA0, 1
 """Ours among the interface's filters: before those of others, which begin at 49152 unasked."""
@@ -18,7 +18,9 @@ HANDLE, PRIORITY = 0xA0, 1
 _INGRESS, _EGRESS = 1, 2  # enum bpf_tc_attach_point
 _PARENTS = {False: 0xFFFF_FFF2, True: 0xFFFF_FFF3}  # of clsact, by whether it is egress
 _TCX = {False: 46, True: 47}  # enum bpf_attach_type, by whether it is egress
-_REPLACE = 1  # BPF_TC_F_REPLACE
+_NAME = "ax_gate"
+_INTO = 1
+"""Class of filters of what is sent: ax_gate asks for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +43,15 @@ def attach(point: Point, program: bpf.Fd) -> None:
     made: int = lib().bpf_tc_hook_create(hook)
     if made != -errno.EEXIST:
         check(made)
-    opts = TcOpts(prog_fd=program.fileno(), flags=_REPLACE, handle=HANDLE, priority=PRIORITY)
-    sized(opts)
-    check(lib().bpf_tc_attach(hook, opts))
+    put_filter(
+        point.ifindex,
+        _PARENTS[point.egress],
+        priority=PRIORITY,
+        handle=HANDLE,
+        program=program.fileno(),
+        name=_NAME,
+        class_id=_INTO if point.egress else 0,
+    )
 
 
 def detach(point: Point) -> bool:

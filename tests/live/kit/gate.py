@@ -89,7 +89,7 @@ class Guarded:
     def attach(self, interface: str) -> None:
         """Judge what comes in by an interface of the place."""
         point = tc.Point(inside(self.place, lambda: socket.if_nametoindex(interface)))
-        inside(self.place, lambda: self.gate.attach(point, inward=False))
+        inside(self.place, lambda: self.gate.attach(point))
         self._detach.callback(inside, self.place, lambda: tc.detach(point))
 
     def force(self, text: str, *, mode: int = ENFORCE, host: Host | None = None) -> Compiled:
