@@ -43,13 +43,12 @@ def clang() -> str:
 
 def library() -> Path:
     """Return the machine as a shared library, watched by UndefinedBehaviorSanitizer."""
-    runtime = _runtime("libclang_rt.ubsan_standalone")
-    flags = ("-O1", "-fPIC", "-shared", "-fsanitize=undefined", "-shared-libsan")
-    return _built(
-        "machine.so",
-        (*flags, f"-Wl,-rpath,{runtime.parent}"),
-        [HERE / "fake.c", HERE / "harness.c"],
-    )
+    return _shared("machine.so", "harness.c")
+
+
+def gate() -> Path:
+    """Return the gate's reader and judge in the same way."""
+    return _shared("gate.so", "strict.c")
 
 
 def fuzzer() -> Path:
@@ -64,6 +63,12 @@ def types() -> Path:
     include = f"/usr/include/{os.uname().machine}-linux-gnu"
     flags = ("-O2", "-g", "-target", "bpf", "-mcpu=v2", "-idirafter", include, "-c")
     return _built("types.o", flags, [ROOT / "bpf/axon.bpf.c"], common=())
+
+
+def _shared(name: str, source: str) -> Path:
+    runtime = _runtime("libclang_rt.ubsan_standalone")
+    flags = ("-O1", "-fPIC", "-shared", "-fsanitize=undefined", "-shared-libsan")
+    return _built(name, (*flags, f"-Wl,-rpath,{runtime.parent}"), [HERE / "fake.c", HERE / source])
 
 
 def _runtime(name: str) -> Path:
