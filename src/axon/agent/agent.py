@@ -112,6 +112,8 @@ class Agent:
             stop=self._pump.stop,
         )
         self._policies = self._enforced(policies)
+        if self._policies and settings.traffic_hours:
+            self._ticker.remember(settings.traffic_hours)
         self._tick()
         ticking = asyncio.create_task(self._ticking())
         self._closing.push_async_callback(_cancelled, ticking)
@@ -261,6 +263,14 @@ class Agent:
         if self._policies is None:
             return api_policy.NONE
         return self._policies.report(self._ticker.servers())
+
+    def traffic(self) -> api_policy.Traffic:
+        """Return what was asked in the last hours."""
+        memory = self._ticker.traffic
+        if self._policies is None or memory is None or self._ticker.snapshot is None:
+            return api_policy.FORGOTTEN
+        memory.look(self._ticker.snapshot, now=True)
+        return self._policies.traffic(memory, self._ticker.name)
 
     def look(self) -> api_policy.Policies:
         """Take up what has changed in the policies' files; return those in force then."""

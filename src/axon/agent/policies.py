@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+from axon.agent.exchanges import Name, exchanges
 from axon.agent.listed import listed
 from axon.agent.points import Points
 from axon.agent.residents import Residents
 from axon.agent.servers import Server
+from axon.agent.traffic import Traffic
 from axon.api import policy as api
 from axon.errors import AxonError, PolicyError
 from axon.kernel import Kernel
@@ -20,6 +23,7 @@ from axon.log import get
 from axon.policy.compile import Compiled, Host
 from axon.policy.directory import busy
 from axon.policy.enforcer import Enforcer
+from axon.policy.labels import Party
 from axon.policy.load import Library
 from axon.policy.model import Policy
 
@@ -29,6 +33,7 @@ _LEFT = (
     "The policies in force are those of an earlier agent: set policy, or end them by axon detach."
 )
 _POINTS_EVERY = 5
+_FORMER = 4096  # cgroups that are gone, of which labels are remembered
 _PATIENCE = 5  # looks that are left out while somebody writes the files
 _log = get("policy")
 
@@ -52,6 +57,7 @@ class Policies:
         self._ticks = self._waited = 0
         self.policies: list[Policy] = []
         """What is in force, with where it stands in the files."""
+        self._former: dict[int, Party] = {}
         self.host = Host()
         """Who is on this host, as of what is in force."""
         self.compiled: Compiled | None = None
@@ -113,6 +119,11 @@ class Policies:
             policies=listed(self, servers),
         )
 
+    def traffic(self, memory: Traffic, name: Name) -> api.Traffic:
+        """Return what is remembered of traffic, as policies see it."""
+        everybody = {**self._former, **self.host.cgroups}
+        return exchanges(memory, replace(self.host, cgroups=everybody), name)
+
     def denials(self) -> dict[str, int]:
         """Return how much was denied, by enum ax_deny in lower case without its prefix."""
         counts = self._kernel.gate.denials()
@@ -171,6 +182,10 @@ class Policies:
                     self.compiled = enforcer.apply(self.policies, host)
                     self.host = host
             return [str(error)]
+        gone = self.host.cgroups.keys() - host.cgroups.keys()
+        if len(self._former) + len(gone) > _FORMER:
+            self._former = {}
+        self._former.update({cgroup: self.host.cgroups[cgroup] for cgroup in gone})
         self.policies, self.host = policies, host
         _log.info("policies in force", policies=len(policies), sets=len(self.compiled.images))
         return []

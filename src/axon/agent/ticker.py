@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from axon.agent.inflight import InFlight
 from axon.agent.matching import Flows
 from axon.agent.names import Names
 from axon.agent.servers import Server, asked
+from axon.agent.traffic import Traffic
 from axon.api import schema
 from axon.arrays import distinct
 from axon.export.active import Role
@@ -22,6 +24,7 @@ from axon.export.exporter import Exporter
 from axon.export.families import Family
 from axon.export.series import Series
 from axon.identity import Identity
+from axon.identity.sockets import addresses_in
 from axon.kernel import Kernel
 from axon.kernel.system import cgroup_root
 from axon.routes import RouteManager, read_patterns
@@ -67,6 +70,9 @@ class Ticker:
         )
         self.exporter = Exporter(legacy=settings.legacy_metrics)
         self._carries.restore(self.exporter)
+        self._clients = "client" in settings.roles
+        self.traffic: Traffic | None = None
+        """What was asked in the last hours; None unless it is remembered."""
         self.snapshot: Snapshot | None = None
         """The last look; None before the first."""
         self.rows: Rows = np.zeros(0, np.intp)
@@ -95,6 +101,8 @@ class Ticker:
         self.exporter.update(snapshot, self.rows, self.series)
         self.snapshot = snapshot
         self._carries.keep(self.exporter)
+        if self.traffic:
+            self.traffic.look(snapshot)
         return snapshot
 
     def families(self) -> list[Family]:
@@ -113,6 +121,8 @@ class Ticker:
     def take(self, flows: Flows) -> None:
         """Take in flow records."""
         self.store.add(flows)
+        if self.traffic:
+            self.traffic.take(flows)
         self._names.forget(set(), self._ends.learn(flows))
 
     def cgroups_of(self, service: str) -> set[int]:
@@ -121,6 +131,21 @@ class Ticker:
             return set()
         mine = np.array([one.service == service for one in self.series], np.bool_)
         return set(self.snapshot.keys["cgroup"][mine[self.rows]].tolist())
+
+    def remember(self, hours: float) -> None:
+        """Begin to remember what is asked."""
+        self.traffic = Traffic(
+            self._abi,
+            self._routes.text,
+            lambda: set(addresses_in(Path("/proc/self/net"))),
+            hours=hours,
+            clients=self._clients,
+        )
+
+    def name(self, cgroup: int, command: str, port: int | None) -> str:
+        """Return what the server of a port, or without one a caller, is called."""
+        serves = port is not None
+        return self._identity.workload(cgroup, command, port or 0, server=serves).name
 
     def servers(self) -> list[Server]:
         """Return who serves on this host: who was asked something, and who was seen to listen."""

@@ -54,6 +54,10 @@ class Client:
         """Have the agent take up what has changed in the policies' files; return those in force."""
         return self._decode(self._ask("POST", f"{BASE}/policies/look"), policy.Policies)
 
+    def traffic(self) -> policy.Traffic:
+        """Return what was asked on this host in the last hours."""
+        return self._get("/traffic", policy.Traffic)
+
     def health(self) -> schema.Health:
         """Return whether the agent does what it should; an agent that does not is no error here."""
         return self._decode(self._ask("GET", "/healthz", accept=(200, 503)), schema.Health)

@@ -156,6 +156,13 @@ ENDPOINTS = (
         "Take up what has changed in the policies' files now, not within a second.",
         {200: policy.Policies},
     ),
+    Endpoint(
+        "traffic",
+        "GET",
+        f"{BASE}/traffic",
+        "Who has asked whom for what in the last hours, as policies see it.",
+        {200: policy.Traffic},
+    ),
     Endpoint("openapi", "GET", f"{BASE}/openapi.json", "This document.", {200: dict[str, Any]}),
     Endpoint(
         "healthz",

@@ -46,5 +46,56 @@ class Policies(msgspec.Struct, frozen=True, kw_only=True):
     policies: list[Policy]
 
 
+class Caller(msgspec.Struct, frozen=True, kw_only=True):
+    """Who asked, as policies see it."""
+
+    service: str
+    """On this host; empty for others."""
+    labels: dict[str, str] | None
+    """Null for somebody of whom none are known."""
+    namespace: str
+    address: str | None
+    """Null where callers are not told apart: setting peers."""
+
+
+class Sample(msgspec.Struct, frozen=True, kw_only=True):
+    """A request as it was sent."""
+
+    path: str
+    host: str
+    """Empty where it is not known."""
+
+
+class Exchange(msgspec.Struct, frozen=True, kw_only=True):
+    """What a caller has asked a workload for, with one method and on one route."""
+
+    service: str
+    labels: dict[str, str]
+    namespace: str
+    port: int
+    caller: Caller
+    method: str
+    route: str
+    """The path of what was denied to another host."""
+    count: int
+    """Requests; of what was denied to other hosts those that a flow record was kept of."""
+    denied: bool
+    samples: list[Sample]
+    """Some of the requests; none where only the route is known."""
+
+
+class Traffic(msgspec.Struct, frozen=True, kw_only=True):
+    """What was asked on this host in the last hours, as far as there is room for it."""
+
+    seconds: float
+    """For how long; 0: it is not remembered."""
+    lost: int
+    """Requests that there was no room for."""
+    exchanges: list[Exchange]
+
+
+FORGOTTEN = Traffic(seconds=0, lost=0, exchanges=[])
+"""What an agent says that remembers no traffic."""
+
 NONE = Policies(directory=None, labels=None, mode="off", generation=0, problem="", policies=[])
 """What an agent without policies says."""

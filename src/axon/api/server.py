@@ -37,6 +37,7 @@ class Server:
             "config": self._config,
             "policies": self._policies,
             "look": self._look,
+            "traffic": self._traffic,
             "openapi": self._openapi,
             "healthz": self._healthz,
             "readyz": self._readyz,
@@ -137,6 +138,9 @@ class Server:
 
     async def _look(self, _: web.Request) -> web.Response:
         return answer(encode(self._source.look()))
+
+    async def _traffic(self, _: web.Request) -> web.Response:
+        return answer(encode(self._source.traffic()))
 
     async def _openapi(self, _: web.Request) -> web.Response:
         return answer(document())

@@ -58,6 +58,10 @@ class Source(Protocol):
         """Take up what has changed in the policies' files; return those in force then."""
         ...
 
+    def traffic(self) -> policy.Traffic:
+        """Return what was asked in the last hours."""
+        ...
+
     def health(self) -> schema.Health:
         """Return whether the agent does what it should."""
         ...

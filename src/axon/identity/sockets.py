@@ -85,7 +85,7 @@ def scan(proc: Path = Path("/proc")) -> Sockets:
             if not (folder / "tcp").exists():
                 continue  # it has ended meanwhile; another one of the namespace tells the same
             by_inode.update(_listeners(folder, netns))
-            for address in _addresses(folder):
+            for address in addresses_in(folder):
                 found.addresses.setdefault(address, set()).add(netns)
             break
     _find_holders(by_inode, processes, proc)
@@ -158,7 +158,7 @@ def _from_hex(text: str) -> Address:
     return b"".join(words) if len(words) > 1 else _MAPPED + words[0]
 
 
-def _addresses(folder: Path) -> Iterable[Address]:
+def addresses_in(folder: Path) -> Iterable[Address]:
     """Return the addresses of a network namespace, but for loopback's."""
     found = []
     with suppress(OSError):

@@ -45,6 +45,11 @@ def caller_of(words: Iterable[str], namespace: str = NAMESPACE) -> Caller:
     return Caller(Party.of(labels, namespace) if labels else None, address)
 
 
+def labels_of(words: Iterable[str]) -> dict[str, str]:
+    """Return the labels that are meant by `key=value` pairs, or by a service's name."""
+    return _take(words)[0]
+
+
 def port_of(workload: Iterable[str], port: int | None) -> int:
     """Return the port of a request: as it was said, else the workload's, else 80."""
     said = _take(workload)[0].get(PORT, "")

@@ -73,29 +73,7 @@ def judge(
     policies: Iterable[Policy], workload: Party, caller: Caller, request: Request
 ) -> Decision:
     """Return what becomes of a request to a workload."""
-    selecting = [p for p in policies if selects(p, workload)]
-    if not selecting:
-        return Decision(Verdict.NONE, f"No policy selects the workload ({workload}).")
-    asked = _Asked.of(caller, request)
-    enforcing = _Group.of(selecting, Mode.ENFORCE)
-    auditing = _Group.of(selecting, Mode.AUDIT)
-    judging = enforcing or auditing
-    if judging and judging.non_http and not request.http:
-        # The flag is one of the set; an audit policy allows nothing where another enforces.
-        return Decision(Verdict.FORWARDED, judging.lets_by, judging.policy)
-    allowed = None
-    for group, verdict in ((enforcing, Verdict.DROPPED), (auditing, Verdict.AUDIT)):
-        if group is None:
-            continue
-        rule = next((rule for rule in group.rules if not any(asked.misses(rule))), None)
-        if rule is None:
-            reason, why = _denial(group, asked)
-            return Decision(verdict, why, group.policy, None, reason)
-        allowed = allowed or rule
-    if allowed is None:
-        raise AssertionError("a policy selects the workload, and is neither of the two modes")
-    where = f"{allowed.policy} {allowed.where}"
-    return Decision(Verdict.FORWARDED, f"{where} allows it: {allowed}.", allowed.policy, allowed)
+    return Bench.of(policies, workload).judge(caller, request)
 
 
 def selects(policy: Policy, workload: Party) -> bool:
@@ -124,6 +102,47 @@ class _Group:
     def lets_by(self) -> str:
         (first, *_) = (policy for policy in self.policies if policy.non_http)
         return f"{first} lets by what is not HTTP/1 (nonHTTP: allow)."
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """The policies that select a workload, made ready to judge many requests."""
+
+    workload: Party
+    enforcing: _Group | None
+    auditing: _Group | None
+
+    @classmethod
+    def of(cls, policies: Iterable[Policy], workload: Party) -> Bench:
+        """Return what judges requests to a workload."""
+        selecting = [p for p in policies if selects(p, workload)]
+        groups = (_Group.of(selecting, mode) for mode in (Mode.ENFORCE, Mode.AUDIT))
+        return cls(workload, *groups)
+
+    def judge(self, caller: Caller, request: Request) -> Decision:
+        """Return what becomes of a request."""
+        judging = self.enforcing or self.auditing
+        if judging is None:
+            return Decision(Verdict.NONE, f"No policy selects the workload ({self.workload}).")
+        if judging.non_http and not request.http:
+            # The flag is one of the set; an audit policy allows nothing where another enforces.
+            return Decision(Verdict.FORWARDED, judging.lets_by, judging.policy)
+        asked = _Asked.of(caller, request)
+        allowed = None
+        for group, verdict in ((self.enforcing, Verdict.DROPPED), (self.auditing, Verdict.AUDIT)):
+            if group is None:
+                continue
+            rule = next((rule for rule in group.rules if not any(asked.misses(rule))), None)
+            if rule is None:
+                reason, why = _denial(group, asked)
+                return Decision(verdict, why, group.policy, None, reason)
+            allowed = allowed or rule
+        if allowed is None:
+            raise AssertionError("a policy selects the workload, and is neither of the two modes")
+        where = f"{allowed.policy} {allowed.where}"
+        return Decision(
+            Verdict.FORWARDED, f"{where} allows it: {allowed}.", allowed.policy, allowed
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,6 +86,14 @@ class Settings:
             "a change is taken up within a second."
         ),
     ] = None
+    traffic_hours: Annotated[
+        float,
+        About(
+            "Hours of traffic that axon policy diff and generate know of, where policy is set; 0: none.",
+            low=0,
+            high=168,
+        ),
+    ] = 6.0
     policy_memory: Annotated[
         Size,
         About(

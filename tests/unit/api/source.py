@@ -97,6 +97,26 @@ POLICIES = policy.Policies(
 )
 
 
+TRAFFIC = policy.Traffic(
+    seconds=60.0,
+    lost=0,
+    exchanges=[
+        policy.Exchange(
+            service="nginx.service",
+            labels={"app": "web"},
+            namespace="default",
+            port=80,
+            caller=policy.Caller(service="", labels=None, namespace="default", address="10.0.0.7"),
+            method="GET",
+            route="/users/{id}",
+            count=3,
+            denied=False,
+            samples=[policy.Sample(path="/users/7", host="localhost")],
+        )
+    ],
+)
+
+
 class FakeStream:
     """A stream of the same flow, a few at a time."""
 
@@ -183,6 +203,10 @@ class FakeSource:
         return POLICIES
 
     look = policies
+
+    def traffic(self) -> policy.Traffic:
+        """Return what was asked once."""
+        return TRAFFIC
 
     def recent(self, wanted: FlowFilter, last: int) -> list[schema.Flow]:
         """Return so many flows, at most five."""

@@ -55,6 +55,8 @@ class Canned:
         self.options: list[schema.Option] = []
         self.in_force: list[Policy] = []
         self.problem = ""
+        self.exchanges: list[policy.Exchange] = []
+        self.remembers = 3600.0
         self.stream = CannedStream(samples.flow())
 
     def snapshot(self) -> bytes:
@@ -103,6 +105,10 @@ class Canned:
                 for one in self.in_force
             ],
         )
+
+    def traffic(self) -> policy.Traffic:
+        """Return what was said to have been asked."""
+        return policy.Traffic(seconds=self.remembers, lost=0, exchanges=self.exchanges)
 
     def look(self) -> policy.Policies:
         """Read the directory; a policy that is called `heavy` exceeds a bound."""

@@ -23,6 +23,8 @@ VERBS: Final[Mapping[str, str]] = {
     "validate": "check policies: all that is wrong, with line and column",
     "explain": "which rule decides a request, and why",
     "test": "check that policies do what a file expects of them",
+    "diff": "what a change would newly allow or deny of what was asked in the last hours",
+    "generate": "the least policies that allow what was asked in the last hours",
     "apply": "write policies into the agent's directory, and wait until they are in force",
     "list": "policies with what they select and have decided, and whether they are in force",
     "delete": "remove a policy that apply wrote",
