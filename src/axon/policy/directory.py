@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from axon.policy.load import load_policies, policy_files, read_text
 from axon.policy.model import Policy
 from axon.policy.split import split_policies
 
+_PATIENCE, _AGAIN = 10, 0.02  # seconds to wait for another writer, and between looks at it
 _LONGEST = 200  # bytes of a file's name without its ending; file systems take 255
 
 
@@ -77,10 +79,25 @@ class Directory:
                 "another one."
             ) from error
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            self._lock(descriptor)
             yield
         finally:
             os.close(descriptor)
+
+    def _lock(self, descriptor: int) -> None:
+        until = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                if time.monotonic() > until:
+                    raise PolicyError(
+                        f"Somebody else has been writing to {self.path} for {_PATIENCE} seconds: "
+                        "fuser names the process. Nothing was changed."
+                    ) from error
+                time.sleep(_AGAIN)
+            else:
+                return
 
     def policies(self) -> list[Policy]:
         """Return the policies that are there."""

@@ -169,6 +169,17 @@ def test_a_directory_is_busy_while_it_is_written_to(directory: Directory) -> Non
     assert not busy(directory.path / "absent")
 
 
+def test_it_does_not_wait_for_ever(directory: Directory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A writer that does not end is told of."""
+    monkeypatch.setattr("axon.policy.directory._PATIENCE", 0.1)
+    with (
+        directory.locked(),
+        pytest.raises(PolicyError, match="Somebody else has been writing"),
+        directory.locked(),
+    ):
+        os.abort()
+
+
 def test_it_says_what_cannot_be_opened(tmp_path: Path) -> None:
     """A directory that is not there is said to be so."""
     with (
