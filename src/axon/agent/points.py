@@ -72,8 +72,12 @@ class Points:
 
     @property
     def states(self) -> Mapping[str, int]:
-        """How many interfaces there are in each state."""
-        found = Counter(state for state, _ in self._states.values())
+        """How many interfaces there are in each state, by the worse of their directions."""
+        worst: dict[int, State] = {}
+        for point, (state, _) in self._states.items():
+            before = worst.get(point.ifindex, STATES[0])
+            worst[point.ifindex] = max(state, before, key=STATES.index)
+        found = Counter(worst.values())
         return {state: found[state] for state in STATES}
 
     @property

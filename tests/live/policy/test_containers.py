@@ -268,5 +268,23 @@ def test_another_container(site: Site, world: World) -> None:
         listener.close()
 
 
+@pytest.mark.parametrize("client", ["host", "box"])
+def test_a_server_of_the_host(site: Site, world: World, client: str) -> None:
+    """What a container, or the host itself, asks a server of the host is judged as well."""
+    address = site.four.rpartition(".")[0] + ".1"
+    listener = Listener(world, site.host, getattr(site, client), address)
+    try:
+        site.guarded.allow(listener.port, PUBLIC)
+        wire = listener.connect()
+        for _ in range(3):
+            wire.exchange(get("/pub/a"))
+            wire.exchange(get("/pub/b", "X: " + "x" * 3000))
+        wire.client.sendall(get("/secret"))
+        expect_403(wire.client)
+        expect_nothing(wire.server)
+    finally:
+        listener.close()
+
+
 def _other_address(site: Site) -> str:
     return "10.78.2.2" if site.four.startswith("10.78") else "10.79.0.3"

@@ -74,7 +74,7 @@ def test_removed(agent: Enforcing, traffic: Traffic, what: list[str]) -> None:
         agent.place.run("tc", *what)
         until(lambda: chain(agent) == [True], "the filter is back", _QUICK)
         traffic.flows()
-        assert agent.metric('axon_policy_filter_repairs_total{was="missing"}') == i
+        assert agent.metric('axon_policy_filter_repairs_total{was="missing"}') >= i
     assert traffic.broken == []
     assert "a filter was put back" in agent.said()
     assert agent.metric('axon_policy_interfaces{state="judged"}') == 2
