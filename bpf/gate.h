@@ -79,6 +79,16 @@ static __always_inline u64 *ax_port_word(u32 port)
 	return p ? &p->word[port >> 6 & 1023] : 0;
 }
 
+/* Have packets to a port (host byte order) looked at, for they may be for a selected workload. Of two cores that set bits of
+ * one word at once one may lose its own (5.10 has no atomic OR): what is not judged for that is dropped, and marks it again. */
+static __always_inline void ax_mark_port(u32 port)
+{
+	u64 *word = ax_port_word(port);
+
+	if (word)
+		*word |= 1ULL << (port & 63);
+}
+
 /* The set that judges a server's socket, by key {w->target}: see struct ax_pol_target. */
 AX_GLOBAL u32 ax_set_of(u32 lvl)
 {
@@ -109,7 +119,7 @@ static __always_inline u64 ax_guard_now(struct ax_guard *g, u32 lvl, struct ax_g
 {
 	u32 set, half = gen & 1, at;
 	struct ax_pol_set *s;
-	u64 *ports, now;
+	u64 now;
 
 	w->half = half;
 	w->cgroup = g->cgroup;
@@ -121,9 +131,7 @@ static __always_inline u64 ax_guard_now(struct ax_guard *g, u32 lvl, struct ax_g
 		g->now = AX_GUARD(gen, 0, 0);
 		return AX_GUARD(gen, 0, 0);
 	}
-	ports = ax_port_word(w->lport);
-	if (ports)
-		*ports |= 1ULL << (w->lport & 63);
+	ax_mark_port(w->lport);
 	now = AX_GUARD(gen, s->flags, set);
 	g->now = now;
 	return now;
@@ -755,7 +763,7 @@ AX_GLOBAL int ax_gate_early_end(struct __sk_buff *skb, u32 lvl, u32 named)
 		return ax_answer(skb, lvl, named);
 	/* the request socket is forgotten when nothing more comes */
 	ax_send_back(skb, lvl, w, AX_TCP_RST | AX_TCP_ACK, 0);
-	return AX_TC_SHOT;
+	return AX_TC_STOLEN;
 }
 
 /* A packet of a connection that there is no socket for yet, or no more. */
@@ -770,7 +778,7 @@ AX_GLOBAL int ax_gate_listener(struct __sk_buff *skb, u32 lvl, u32 selected)
 	if (ax_prepare(skb, lvl))
 		return selected ? AX_TC_SHOT : AX_TC_PASS;
 	if (ax_tomb_of(skb, lvl, ctl->header))
-		return AX_TC_SHOT;
+		return AX_TC_STOLEN;	/* it may be acknowledged: its sender must not take it for unsent */
 	if (!selected)
 		return AX_TC_PASS;
 	if ((w->tcp_flags & (AX_TCP_SYN | AX_TCP_ACK)) == AX_TCP_SYN)
@@ -854,8 +862,8 @@ static __always_inline int ax_gate_packet(struct __sk_buff *skb)
 	struct bpf_sock *sk;
 	struct ax_gw *w;
 	u64 *port, received, now;
-	int r, syn;
 	u8 flags;
+	int r, syn;
 
 	if (!ctl || !ctl->gen || !ctl->mode)
 		return AX_TC_PASS;

@@ -97,6 +97,7 @@ AX_GLOBAL int ax_guarded(struct __sk_buff *skb, u32 lvl, u32 seq_end, u32 ask)
 		if (gate && (gate->s.r.phase == AX_G_PASS || (s32)(seq_end - gate->s.next) <= 0))
 			return 1;
 	}
+	ax_mark_port(sk->src_port);
 	ax_deny_count(AX_DENY_UNJUDGED);
 	return 0;
 }

@@ -59,6 +59,7 @@ typedef long long s64;
 
 #define AX_TC_PASS (-1)	/* TC_ACT_UNSPEC: the next filter's turn, whoever else is attached */
 #define AX_TC_SHOT 2
+#define AX_TC_STOLEN 4	/* dropped, but to a sender on this host it was sent */
 
 #define AX_TCP_CLOSE 7
 #define AX_TCP_LISTEN 10

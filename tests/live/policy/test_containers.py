@@ -203,6 +203,17 @@ def test_a_lost_403(site: Site, listener: Listener) -> None:
     expect_nothing(wire.server)
 
 
+def test_a_denied_upload(site: Site, listener: Listener) -> None:
+    """A client that sends much before it reads finds its 403."""
+    site.allow(listener.port, PUBLIC)
+    wire = listener.connect()
+    wire.client.settimeout(30)
+    wire.client.sendall(head("POST /secret HTTP/1.1", "Host: a", f"Content-Length: {_LARGE}"))
+    wire.client.sendall(bytes(_LARGE))
+    expect_403(wire.client)
+    expect_nothing(wire.server)
+
+
 def test_an_allowed_upload(site: Site, listener: Listener) -> None:
     """An allowed upload, in large packets, arrives whole."""
     site.allow(listener.port, PUBLIC)

@@ -27,14 +27,6 @@ sys.exit(main())
 """
 
 
-@pytest.fixture(scope="module", autouse=True)
-def uplink(world: World) -> Iterator[None]:
-    """The servers' place is a host whose cable leads to the world, and to no container of its."""
-    world.server.run("ip", "route", "add", "default", "via", world.client.ip4)
-    yield
-    world.server.run("ip", "route", "del", "default")
-
-
 @pytest.fixture
 def agent(world: World, tmp_path: Path) -> Iterator[Enforcing]:
     """Give an agent that is not started yet, in the servers' place."""

@@ -20,14 +20,6 @@ CABLE = "cable1"
 _ANY = "1,6 0 0 1"  # a classic BPF program that takes every packet: the chain ends, it is let by
 
 
-@pytest.fixture(scope="module", autouse=True)
-def uplink(world: World) -> Iterator[None]:
-    """The servers' place is a host whose cable leads to the world."""
-    world.server.run("ip", "route", "add", "default", "via", world.client.ip4)
-    yield
-    world.server.run("ip", "route", "del", "default")
-
-
 @pytest.fixture
 def agent(world: World, tmp_path: Path) -> Iterator[Enforcing]:
     """Give an agent that is not started yet, in the servers' place."""
