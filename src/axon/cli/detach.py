@@ -41,14 +41,27 @@ def run(arguments: argparse.Namespace) -> int:
     loaded = settings.load(file=arguments.config, flags=settings.flags_of(arguments))
     if arguments.all:
         _require_silence(loaded.socket)
+    judged = _judges(loaded.pin_dir)
     removed = kernel.detach_all(loaded.pin_dir)
     if arguments.all:
         removed += _forget(loaded)
     for path in removed:
         print(f"removed {path}")
+    if judged:
+        print("policies are not in force any more: every request is let by")
     if not removed:
         print(f"nothing of Axon is pinned in {loaded.pin_dir}")
     return 0
+
+
+def _judges(pin_dir: Path) -> bool:
+    """Return whether policies are in force."""
+    from axon import kernel
+    from axon.errors import KernelError
+
+    with suppress(KernelError, OSError), kernel.policy_mode(pin_dir) as switch:
+        return switch.in_force
+    return False
 
 
 def _require_silence(socket: Path) -> None:

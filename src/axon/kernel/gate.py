@@ -53,6 +53,11 @@ class Mode:
     def mode(self, mode: int) -> None:
         self._control["mode"][0] = mode
 
+    @property
+    def in_force(self) -> bool:
+        """Whether anything is judged."""
+        return bool(self._control["gen"][0] and self._control["mode"][0])
+
     def __enter__(self) -> Self:
         return self
 

@@ -41,6 +41,14 @@ def _bridge(places: tuple[Place, Place], cable: str) -> str:
     return "82"
 
 
+def _macvlan(places: tuple[Place, Place], cable: str) -> str:
+    """An interface with an Ethernet address of its own on top of the cable."""
+    for number, place in enumerate(places, 1):
+        ip("-n", place.name, "link", "add", "mac7", "link", cable, "type", "macvlan")
+        _addresses(place, "mac7", "84", number)
+    return "84"
+
+
 def _second(places: tuple[Place, Place], cable: str) -> str:
     """A second cable, beside the first."""
     del cable
@@ -61,7 +69,9 @@ class Site:
     net: str
 
 
-@pytest.fixture(scope="module", params=[_bridge, _second], ids=["bridge", "second"])
+@pytest.fixture(
+    scope="module", params=[_bridge, _macvlan, _second], ids=["bridge", "macvlan", "second"]
+)
 def site(world: World, attach_live: Attacher, request: pytest.FixtureRequest) -> Iterator[Site]:
     """Give hosts whose requests come by such an interface."""
     join: Callable[[tuple[Place, Place], str], str] = request.param

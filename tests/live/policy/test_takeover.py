@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import socket
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from axon import kernel
 from axon.kernel import tc
 from tests.live.kit.enforcing import Enforcing, Traffic, object_of_another_layout
 from tests.live.kit.gate import inside, policy
@@ -216,5 +216,6 @@ def test_detach(agent: Enforcing, traffic: Traffic) -> None:
     """Detaching takes off every filter, also those of an agent that died within its start."""
     agent.kill()
     traffic.stop()
-    inside(agent.place, lambda: kernel.detach_all(agent.pins))
+    said = agent.place.run(sys.executable, "-m", "axon", "detach", "--pin-dir", str(agent.pins))
+    assert "policies are not in force any more" in said
     assert inside(agent.place, lambda: [tc.chain(tc.Point(i)) for i in (1, 2)]) == [[], []]
