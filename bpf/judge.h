@@ -549,7 +549,7 @@ AX_GLOBAL int ax_allowed_unread(u32 lvl, u64 secret)
 	u32 n;
 	u64 rule;
 
-	if (!w)
+	if (!w || !w->set.opaque)
 		return 0;
 	ax_dims_of_peer(lvl, secret);
 	w->dim[2][0] = w->set.opaque;
