@@ -639,8 +639,8 @@ AX_GLOBAL u32 ax_option_at(u32 lvl, u32 len, u32 at)
 	return kind | size << 8;
 }
 
-/* Looks for an option: its index, or 0. */
-AX_GLOBAL u32 ax_option(u32 lvl, u32 len, u32 kind)
+/* Looks for an option of either kind: its index, or 0. */
+AX_GLOBAL u32 ax_option(u32 lvl, u32 len, u32 kind, u32 other)
 {
 	u32 at = 20;
 
@@ -650,7 +650,7 @@ AX_GLOBAL u32 ax_option(u32 lvl, u32 len, u32 kind)
 
 		if (!found)
 			return 0;
-		if ((found & 0xff) == kind)
+		if ((found & 0xff) == kind || (found & 0xff) == other)
 			return at;
 		at += found >> 8;
 	}
@@ -689,7 +689,7 @@ AX_GLOBAL int ax_prepare(struct __sk_buff *skb, u32 lvl)
 	if (len < 20)
 		return -1;
 	w->has_ts = 0;
-	at = ax_option(lvl, len, 8);
+	at = ax_option(lvl, len, 8, 8);
 	if (at > 0 && at <= 50 && len >= 30) {
 		w->has_ts = 1;
 		__builtin_memcpy(&w->tsval, w->out + AX_INDEX(at, 64) + 2, 4);
@@ -715,12 +715,17 @@ AX_GLOBAL int ax_plain_syn(struct __sk_buff *skb, u32 lvl)
 	if (w->end)
 		return AX_TC_SHOT;	/* it comes again without data */
 	th = w->l2 + w->iplen;
+	len = ax_tcp_header(skb, lvl);
+	if (len < 20)
+		return AX_TC_SHOT;
+	if (!ax_option(lvl, len, 30, 34))
+		return AX_TC_PASS;
 	__builtin_memset(nops, 1, sizeof(nops));
 	for (u32 i = 0; i < 2; i++) {
 		u32 size, off;
 
 		len = ax_tcp_header(skb, lvl);
-		at = len > 20 ? ax_option(lvl, len, i ? 34 : 30) : 0;
+		at = len > 20 ? ax_option(lvl, len, i ? 34 : 30, i ? 34 : 30) : 0;
 		if (at <= 0 || at > 58)
 			continue;
 		if (!i && w->out[AX_INDEX(at, 64) + 2] >> 4 == 1)
@@ -775,9 +780,8 @@ AX_GLOBAL int ax_gate_listener(struct __sk_buff *skb, u32 lvl, u32 selected)
 
 	if (!w || !ctl)
 		return AX_TC_SHOT;
-	if (ax_prepare(skb, lvl))
-		return selected ? AX_TC_SHOT : AX_TC_PASS;
-	if (ax_tomb_of(skb, lvl, ctl->header))
+	if (bpf_map_lookup_elem(&ax_tombs, ax_pair_of(w)) &&
+	    (ax_prepare(skb, lvl) || ax_tomb_of(skb, lvl, ctl->header)))
 		return AX_TC_STOLEN;	/* it may be acknowledged: its sender must not take it for unsent */
 	if (!selected)
 		return AX_TC_PASS;
@@ -792,6 +796,8 @@ AX_GLOBAL int ax_gate_listener(struct __sk_buff *skb, u32 lvl, u32 selected)
 	if (r == AX_DO_DROP)
 		return AX_TC_SHOT;
 	ax_verdict_count(w->policy, AX_VERDICT_DROPPED);
+	if (ax_prepare(skb, lvl))
+		return AX_TC_SHOT;
 	return ax_gate_early_end(skb, lvl, ctl->header);
 }
 
@@ -967,6 +973,11 @@ static __always_inline int ax_gate_packet(struct __sk_buff *skb)
 		if (link)
 			w->netns = link->netns;
 		w->in = 1;
+	}
+	if (!len && !(flags & (AX_TCP_SYN | AX_TCP_FIN))) {
+		/* an acknowledgement decides nothing: it may only be one of our answer */
+		r = ax_gate_listener(skb, lvl, 0);
+		goto out;
 	}
 	sk = ax_server_socket(skb, w, ip6, 0);
 	if (!sk) {
