@@ -167,6 +167,10 @@ enum { AX_PC_BAD = 1, AX_PC_SLASH, AX_PC_PCT, AX_PC_QUERY, AX_PC_END };
 
 static __always_inline u32 ax_path_class(u8 c)
 {
+	if (c >= '@')
+		return c == '\\' || c >= 0x7f;
+	if (c >= '0' && c <= '9')
+		return 0;
 	if (c == '/')
 		return AX_PC_SLASH;
 	if (c == ' ')
@@ -175,7 +179,7 @@ static __always_inline u32 ax_path_class(u8 c)
 		return AX_PC_QUERY;
 	if (c == '%')
 		return AX_PC_PCT;
-	return c <= ' ' || c >= 0x7f || c == '\\' || c == ';' || c == '#';
+	return c < ' ' || c == ';' || c == '#';
 }
 
 AX_GLOBAL int ax_g_path(u32 lvl, u64 secret)
@@ -317,12 +321,22 @@ AX_GLOBAL int ax_g_query(u32 lvl)
 	return 0;
 }
 
-/* "HTTP/1.x" CR LF, a byte. */
+/* "HTTP/1.x" CR LF: at once if it is all there, else a byte. */
 static __always_inline int ax_g_version(struct ax_gw *w)
 {
-	u8 c = w->win[AX_INDEX(w->at, AX_WINDOW)];
+	const u8 *at = w->win + AX_INDEX(w->at, AX_WINDOW);
+	u64 word = *(u64 *)at;
 	u32 i = w->r.idx;
+	u8 c = word;
 
+	if (!i && w->at + 10 <= w->wlen && (word & AX_LOW(7)) == (AX_W_HTTP1 & AX_LOW(7)) && word >> 57 == '0' >> 1 &&
+	    *(u16 *)(at + 8) == ('\r' | '\n' << 8)) {
+		w->r.minor = word >> 56 & 1;
+		w->r.head += 10;
+		w->r.phase = AX_G_FIELD;
+		w->at += 10;
+		return 0;
+	}
 	if (i < 7) {
 		if (c != (u8)(AX_W_HTTP1 >> (i & 7) * 8))
 			return ax_g_deny(w, AX_DENY_REQUEST_LINE);
@@ -447,6 +461,10 @@ AX_GLOBAL int ax_g_skip(u32 lvl)
 		c = w->win[AX_INDEX(at - 1, AX_WINDOW)];
 		if (c == '\r') {
 			w->r.phase = AX_G_VALUE_LF;
+			if (at < len && w->win[AX_INDEX(at, AX_WINDOW)] == '\n') {
+				w->r.phase = AX_G_FIELD;
+				at++;
+			}
 			break;
 		}
 		if ((c < ' ' && c != '\t') || c == 0x7f)
@@ -703,6 +721,18 @@ static __always_inline void ax_g_body(struct ax_gw *w)
 		ax_g_next(w);
 }
 
+/* A field's name, its value, or both. */
+static __always_inline int ax_g_field_line(struct ax_gw *w, u32 lvl)
+{
+	if (w->r.phase == AX_G_NAME) {
+		int r = ax_g_name(lvl);
+
+		if (r || w->r.phase != AX_G_VALUE)
+			return r;
+	}
+	return w->r.field ? ax_g_value(lvl) : ax_g_skip(lvl);
+}
+
 /* One byte of chunk framing, or of a line's end. */
 static __always_inline int ax_g_byte(struct ax_gw *w, u32 lvl, u64 secret)
 {
@@ -719,7 +749,7 @@ static __always_inline int ax_g_byte(struct ax_gw *w, u32 lvl, u64 secret)
 		w->at--;
 		w->r.head = 0;
 		w->r.phase = AX_G_METHOD;
-		return 0;
+		return ax_g_method(lvl);
 	case AX_G_START_LF:	/* RFC 9112 section 2.2: an empty line before a request line */
 		w->r.phase = AX_G_START;
 		return c == '\n' ? 0 : ax_g_deny(w, AX_DENY_REQUEST_LINE);
@@ -734,7 +764,7 @@ static __always_inline int ax_g_byte(struct ax_gw *w, u32 lvl, u64 secret)
 		w->r.pct = 0;
 		w->r.seg_hash = secret;
 		w->r.phase = AX_G_PATH;
-		return 0;
+		return ax_g_path(lvl, secret);
 	case AX_G_FIELD:
 		if (c == '\r') {
 			w->r.phase = AX_G_HEAD_LF;
@@ -748,7 +778,7 @@ static __always_inline int ax_g_byte(struct ax_gw *w, u32 lvl, u64 secret)
 		*(u64 *)(w->t.name + 16) = 0;
 		*(u64 *)(w->t.name + 24) = 0;
 		w->r.phase = AX_G_NAME;
-		return 0;
+		return ax_g_field_line(w, lvl);
 	case AX_G_VALUE_LF:
 		return c == '\n' ? ax_g_field_end(w, lvl) : ax_g_deny(w, AX_DENY_FIELD);
 	case AX_G_HEAD_LF:
@@ -815,9 +845,8 @@ static __always_inline int ax_g_token(struct ax_gw *w, u32 lvl, u64 secret)
 	case AX_G_VERSION:
 		return ax_g_version(w);
 	case AX_G_NAME:
-		return ax_g_name(lvl);
 	case AX_G_VALUE:
-		return w->r.field ? ax_g_value(lvl) : ax_g_skip(lvl);
+		return ax_g_field_line(w, lvl);
 	}
 	return ax_g_byte(w, lvl, secret);
 }
