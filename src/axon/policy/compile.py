@@ -112,9 +112,15 @@ class _Numbers(NamedTuple):
 
 
 class Compiler:
-    """Compiles one generation after the other. `secret` keys the hashes of the sets' tables."""
+    """Compiles one generation after the other. `secret` keys the hashes of the sets' tables.
 
-    def __init__(self, secret: int, bounds: Bounds | None = None) -> None:
+    `known` are policies by their numbers of before, NAMESPACE/NAME, which they keep: what was
+    counted for them is not to be another's.
+    """
+
+    def __init__(
+        self, secret: int, bounds: Bounds | None = None, known: Mapping[int, str] | None = None
+    ) -> None:
         self._bounds = bounds or Bounds()
         self._hashes = Hashes(secret)
         self._numbers = _Numbers(
@@ -122,6 +128,7 @@ class Compiler:
             Registry(layout.IDENT_FIRST, 1 << 31, "sets of labels"),
             Registry(1, 1 << 31, "address blocks"),
         )
+        self._numbers.policies.take({number: _key(text) for number, text in (known or {}).items()})
         self._states: dict[tuple[str, str], _State] = {}
         self._images: dict[tuple[int, ...], Image] = {}
         self._stamps = count(1)
@@ -227,6 +234,11 @@ class Compiler:
             )
         self._images = images
         return {(): 0} | {s: i for i, s in enumerate(selections, 1)}, tuple(images.values())
+
+
+def _key(text: str) -> tuple[str, str]:
+    namespace, _, name = text.partition("/")
+    return namespace, name
 
 
 def _callers(

@@ -18,7 +18,7 @@ class Enforcer:
     ) -> None:
         self._gate = gate
         self._quiesce = quiesce
-        self._compiler = Compiler(gate.secret, bounds)
+        self._compiler = Compiler(gate.secret, bounds, gate.names())
         places, serial = taken(gate.directory(gate.generation & 1), gate.arena)
         self._arena = Arena(gate.cells, places, serial)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Hashable
+from collections.abc import Collection, Hashable, Mapping
 from typing import Generic, TypeVar
 
 from axon.errors import PolicyError
@@ -35,6 +35,15 @@ class Registry(Generic[Thing]):
 
     def __len__(self) -> int:
         return len(self._numbers)
+
+    def take(self, known: Mapping[int, Thing]) -> None:
+        """Go on from numbers that were given out before; a thing has the last of several."""
+        for number, thing in sorted(known.items(), key=lambda item: item[0]):
+            if thing in self._numbers:
+                self._free.append(self._numbers[thing])
+            self._numbers[thing] = number
+            self._free.extend(range(self._next, number))
+            self._next = max(self._next, number + 1)
 
     def copy(self) -> Registry[Thing]:
         """Return another that goes on from the same numbers."""

@@ -132,6 +132,16 @@ def renamed(old: Policy) -> Policy:
     return replace(old, ingress=(replace(entry, rules=(entry.rules or ())[1:]),))
 
 
+def test_another_compiler_keeps_the_numbers() -> None:
+    """A policy that comes or goes while no agent runs does not take another's number."""
+    host = Host({n: Party.of({"app": f"s{n - 1}"}) for n in range(1, 5)}, unknown=None)
+    policies = numbered(4, 1)
+    before = Compiler(SECRET).compile(policies[1:3], host).names
+    after = Compiler(SECRET, known=before).compile(policies, host).names
+    assert before.items() <= after.items()
+    assert len(after) == 4
+
+
 def test_what_has_not_changed_is_the_same() -> None:
     """Only the sets of a changed policy are new; numbers of policies and callers stay."""
     host = Host({n: Party.of({"app": f"s{n - 1}"}) for n in range(1, 21)}, unknown=None)

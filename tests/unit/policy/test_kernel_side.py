@@ -132,6 +132,17 @@ def test_numbers_are_stable_and_come_back_last() -> None:
         registry["e"]
 
 
+def test_numbers_of_before_are_kept() -> None:
+    """What is known keeps its number; those between and of things that are gone are given as well."""
+    registry = Registry[str](1, 7, "things")
+    registry.take({5: "e", 2: "b", 4: "gone", 3: "b"})
+    registry.keep({"b", "e"})
+    assert (registry["e"], registry["b"], registry["x"]) == (5, 3, 6)
+    assert sorted(registry[t] for t in ("p", "q", "r")) == [1, 2, 4]
+    with pytest.raises(PolicyError):
+        registry["s"]
+
+
 POLICY = """\
 apiVersion: axon.dev/v1alpha1
 kind: L7NetworkPolicy
