@@ -67,7 +67,7 @@ def test_shop_serves_and_closes() -> None:
 
 def test_some_payments_fail() -> None:
     """Of the charges, the visitors' included, every fifteenth fails: that is to be seen."""
-    found = set()
+    found: set[int] = set()
     deadline = time.monotonic() + 20
     with open_shop() as url:
         while found != {201, 502} and time.monotonic() < deadline:
