@@ -24,6 +24,7 @@ struct ax_link {
 struct ax_guard {
 	u64 cgroup;
 	u8 comm[AX_COMM];
+	u64 client;		/* it has connected, and was not connected to: never selected */
 	u64 now;		/* see AX_GUARD: written and read at once, for two cores may bring it up to date */
 };
 
@@ -124,7 +125,7 @@ static __always_inline u64 ax_guard_now(struct ax_guard *g, u32 lvl, struct ax_g
 	w->half = half;
 	w->cgroup = g->cgroup;
 	__builtin_memcpy(w->comm, g->comm, AX_COMM);
-	set = ax_set_of(lvl);
+	set = g->client ? 0 : ax_set_of(lvl);
 	at = half * AX_POL_SETS + (set & (AX_POL_SETS - 1));
 	s = set ? bpf_map_lookup_elem(&ax_pol_dir, &at) : 0;
 	if (!s || !s->serial) {

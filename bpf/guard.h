@@ -12,6 +12,7 @@
 enum ax_guard_ask {
 	AX_ASK_JUDGED,		/* has a packet that ends at this sequence number been judged? */
 	AX_ASK_WHOSE,		/* nothing, but whose the socket is has to be known from now on */
+	AX_ASK_CLIENT,		/* nothing, but it has connected: what it reads are answers */
 	AX_ASK_UNREAD,		/* may a packet pass that cannot be read (extension headers, fragments)? */
 };
 
@@ -49,6 +50,37 @@ static __always_inline int ax_judged_early(struct __sk_buff *skb, u32 seq_end)
 	return e && (s32)(seq_end - e->s.next) <= 0;
 }
 
+/* Does somebody listen at the socket's own address and port? */
+static __always_inline int ax_listened(struct __sk_buff *skb, struct bpf_sock *sk)
+{
+	u32 v4 = AX_READ(sk->src_ip4), peer4 = AX_READ(sk->dst_ip4);
+	u32 a = AX_READ(sk->src_ip6[0]), b = AX_READ(sk->src_ip6[1]), c = AX_READ(sk->src_ip6[2]), d = AX_READ(sk->src_ip6[3]);
+	struct bpf_sock_tuple t = {};
+	struct bpf_sock *found;
+	u32 port = AX_READ(sk->src_port);
+	int listens;
+
+	/* from a port that nobody has, so that no connection is found */
+	if (skb->protocol == bpf_htons(0x0800)) {
+		t.ipv4.saddr = peer4;
+		t.ipv4.daddr = v4;
+		t.ipv4.dport = bpf_htons(port);
+		found = bpf_sk_lookup_tcp(skb, &t, sizeof(t.ipv4), BPF_F_CURRENT_NETNS, 0);
+	} else {
+		t.ipv6.daddr[0] = a;
+		t.ipv6.daddr[1] = b;
+		t.ipv6.daddr[2] = c;
+		t.ipv6.daddr[3] = d;
+		t.ipv6.dport = bpf_htons(port);
+		found = bpf_sk_lookup_tcp(skb, &t, sizeof(t.ipv6), BPF_F_CURRENT_NETNS, 0);
+	}
+	if (!found)
+		return 0;
+	listens = found->state == AX_TCP_LISTEN;
+	bpf_sk_release(found);
+	return listens;
+}
+
 /* In front of the socket's own hook (cgroup_skb): whose it is; and what was not judged is not let by. 1: let it by. */
 AX_GLOBAL int ax_guarded(struct __sk_buff *skb, u32 lvl, u32 seq_end, u32 ask)
 {
@@ -71,9 +103,15 @@ AX_GLOBAL int ax_guarded(struct __sk_buff *skb, u32 lvl, u32 seq_end, u32 ask)
 			return ctl->mode != AX_POL_MODE_ENFORCE;
 		}
 		g->cgroup = bpf_sk_cgroup_id(sk);
+		/* older than the programs: it has connected if nobody listens where it is */
+		g->client = sk->state != AX_TCP_LISTEN && !ax_listened(skb, sk);
 		owner = bpf_sk_storage_get(&ax_owner, sk, 0, 0);
 		if (owner)
 			__builtin_memcpy(g->comm, owner->comm, AX_COMM);
+	}
+	if (ask == AX_ASK_CLIENT) {
+		g->client = 1;
+		g->now = 0;
 	}
 	gen = AX_READ(ctl->gen);
 	now = AX_READ(g->now);
@@ -85,7 +123,7 @@ AX_GLOBAL int ax_guarded(struct __sk_buff *skb, u32 lvl, u32 seq_end, u32 ask)
 		now = ax_guard_now(g, lvl, w, gen);
 		w->owner = 0;
 	}
-	if (ask == AX_ASK_WHOSE || ctl->mode != AX_POL_MODE_ENFORCE || !(AX_GUARD_FLAGS(now) & AX_POL_ENFORCE))
+	if (ask == AX_ASK_WHOSE || ask == AX_ASK_CLIENT || ctl->mode != AX_POL_MODE_ENFORCE || !(AX_GUARD_FLAGS(now) & AX_POL_ENFORCE))
 		return 1;
 	if (ask == AX_ASK_UNREAD) {
 		;

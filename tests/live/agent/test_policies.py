@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from axon.api.filters import FlowFilter
 from tests.live.agent.conftest import Running, Server, until
 from tests.live.kit.world import World, ip
 
@@ -47,8 +48,12 @@ class Policed:
 
     def axon(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run `axon policy`."""
+        return self.run("policy", *words)
+
+    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run `axon`."""
         return subprocess.run(
-            [sys.executable, "-m", "axon", "policy", *words],
+            [sys.executable, "-m", "axon", *words],
             capture_output=True,
             text=True,
             check=False,
@@ -184,3 +189,23 @@ def test_who_comes_while_a_file_is_broken(world: World, policed: Policed) -> Non
         )
     finally:
         late.rmdir()
+
+
+def test_observe_by_verdict(policed: Policed) -> None:
+    """Requests are shown by what became of them, with who decided, why, and who asked."""
+    recent = policed.agent.client.recent
+    assert policed.apply(policed.policy("/allowed")).returncode == 0
+    paths = ("/allowed", "/secret?token=1", "/secret")
+    assert [policed.server.request(path) for path in paths] == [200, 403, 403]
+    dropped = FlowFilter(verdict=("dropped",))
+    until(lambda: len(recent(dropped)) == 2, "the denied requests are told of")
+    for flow in recent(dropped):
+        assert (flow.method, flow.path, flow.status) == ("GET", "/secret", 403)
+        assert (flow.policy, flow.rule, flow.denial) == ("default/web", None, "rule")
+        assert (flow.caller, flow.destination.port) == ("world", policed.server.port)
+        assert "denied" in flow.reasons
+    (flow,) = recent(FlowFilter(verdict=("forwarded",)))
+    assert (flow.path, flow.status, flow.denial) == ("/allowed", 200, None)
+    assert (flow.policy, flow.rule) == ("default/web", "ingress[0].httpRules[0]")
+    shown = policed.run("observe", "--verdict", "dropped").stdout
+    assert shown.count("/secret (denied by default/web: rule)") == 2

@@ -297,5 +297,33 @@ def test_a_server_of_the_host(site: Site, world: World, client: str) -> None:
         listener.close()
 
 
+def test_what_passes_through(site: Site, world: World) -> None:
+    """A judged server of the host, on every address, has nothing to do with what is for a container's
+    server on the same port.
+    """
+    listener = Listener(world, site.box, site.other, site.four)
+    own = site.host.socket()
+    try:
+        own.bind(("0.0.0.0", listener.port))
+        own.listen()
+        text = _POLICY.format(port=listener.port, rules="{path: /pub/*}", peers="").replace(
+            "app: box", "app: host"
+        )
+        parties = {world.cgroup.stat().st_ino: Party.of({"app": "host"})}
+        site.guarded.force(text, host=Host(cgroups=parties, unknown=None))
+        with site.host.socket() as client:
+            client.connect(("127.0.0.1", listener.port))
+            client.sendall(get("/secret"))
+            assert rest(client) == End(forbidden(), "eof")
+        wire = listener.connect()
+        for path in ("/secret", "/pub/a", "/secret"):
+            wire.exchange(get(path))
+            wire.exchange(get(path, "X: " + "x" * 3000))
+        wire.finish()
+    finally:
+        own.close()
+        listener.close()
+
+
 def _other_address(site: Site) -> str:
     return "10.78.2.2" if site.four.startswith("10.78") else "10.79.0.3"

@@ -135,6 +135,32 @@ def test_within_a_head(gate: Guarded, anywhere: Listener, cut: int) -> None:
             expect_nothing(wire.server)
 
 
+def test_what_selected_workloads_ask_themselves(
+    gate: Guarded, world: World, anywhere: Listener
+) -> None:
+    """What a selected workload reads on connections that it has opened are answers, and pass; also
+    where the connection is older than the policy, or is not HTTP.
+    """
+    old = anywhere.connect()
+    text = FROM.format(port=anywhere.port, rules="httpRules: [{path: /pub/*}]")
+    text = text.replace(f'axon.dev/port: "{anywhere.port}"', "app: all").replace(
+        "app: front", "app: all"
+    )
+    parties = {number: Party.of({"app": "all"}) for number in (mine(), world.cgroup.stat().st_ino)}
+    gate.force(text, host=Host(cgroups=parties))
+    new = anywhere.connect()
+    for wire in (old, new):
+        wire.server.sendall(b"220 hello\r\n" * 100)
+        assert receive(wire.client, 1100) == b"220 hello\r\n" * 100
+    fresh = anywhere.connect()
+    if anywhere.client is world.server:  # elsewhere the caller is not known
+        for _ in range(3):
+            fresh.exchange(get("/pub/a"))
+    fresh.client.sendall(get("/secret"))
+    expect_403(fresh.client)
+    expect_nothing(fresh.server)
+
+
 def test_within_a_body(gate: Guarded, anywhere: Listener) -> None:
     """A body whose request was allowed passes whole after its policy has gone."""
     gate.allow(anywhere.port, PUBLIC)
