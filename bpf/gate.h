@@ -422,6 +422,12 @@ static __always_inline int ax_in_head(u32 phase)
 	return phase > AX_G_START_LF && phase <= AX_G_HEAD_LF;
 }
 
+/* Is what is denied a request, and the first one of its packet? Others would be owed an answer before it. */
+static __always_inline int ax_answerable(const struct ax_gw *w)
+{
+	return w->reason != AX_DENY_NON_HTTP && w->heads == (w->reason == AX_DENY_RULE);
+}
+
 /* Has every request that was let by been answered in full, and has the client got the answers? */
 static __always_inline int ax_nothing_owed(const struct ax_gate_state *s, const struct ax_conn *c, const struct ax_gw *w)
 {
@@ -560,8 +566,7 @@ static __always_inline int ax_gate_judge(struct __sk_buff *skb, u32 lvl, struct 
 			return AX_DO_PASS;
 		}
 		/* what was let by in this packet before is owed an answer; it does not get there either */
-		return w->reason != AX_DENY_NON_HTTP && w->heads == (w->reason == AX_DENY_RULE) && ax_nothing_owed(s, c, w) ?
-			AX_DO_ANSWER : AX_DO_RESET;
+		return ax_answerable(w) && ax_nothing_owed(s, c, w) ? AX_DO_ANSWER : AX_DO_RESET;
 	}
 	if (ax_in_head(w->r.phase)) {
 		kept = bpf_sk_storage_get(&ax_gate_texts, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
@@ -761,7 +766,7 @@ AX_GLOBAL int ax_gate_early_end(struct __sk_buff *skb, u32 lvl, u32 named)
 
 	if (!w)
 		return AX_TC_SHOT;
-	answer = w->reason != AX_DENY_NON_HTTP && w->heads == (w->reason == AX_DENY_RULE);
+	answer = ax_answerable(w);
 	ax_tell_denied(skb, lvl, answer ? 403 : 0);
 	w->snd_nxt = w->snd_una;
 	w->rcv_nxt = w->seq;

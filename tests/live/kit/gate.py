@@ -15,6 +15,7 @@ from typing import TypeVar
 import pytest
 
 from axon.kernel import tc
+from axon.kernel.system import cgroup_root
 from axon.policy.compile import Compiled, Host
 from axon.policy.enforcer import Enforcer
 from axon.policy.load import parse_policies
@@ -62,6 +63,13 @@ def _enum(name: str) -> dict[str, int]:
     found = re.search(rf"enum {name} {{(.*?)}};", _CONTRACT.read_text(), re.DOTALL)
     assert found
     return {key: i for i, key in enumerate(re.findall(r"^\t(AX_\w+)", found[1], re.MULTILINE))}
+
+
+def caller_cgroup() -> int:
+    """Return the id of the cgroup of this process, which connects for every client."""
+    lines = Path("/proc/self/cgroup").read_text().splitlines()
+    path = next(line[3:] for line in lines if line.startswith("0::"))
+    return (cgroup_root() / path.lstrip("/")).stat().st_ino
 
 
 @dataclass(frozen=True)

@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 
 from axon.agent.points import Points
-from axon.kernel.system import cgroup_root
 from axon.policy.compile import Host
 from axon.policy.labels import Party
 from tests.live.kit.axon import Attacher
 from tests.live.kit.gate import (
     End,
     Guarded,
+    caller_cgroup,
     checksum_errors,
     expect_403,
     expect_nothing,
@@ -71,13 +71,6 @@ spec:
       ports: [{{port: {port}}}]
       httpRules: [{rules}]
 """
-
-
-def caller_cgroup() -> int:
-    """Return the id of the cgroup of this process, which connects for every client."""
-    lines = Path("/proc/self/cgroup").read_text().splitlines()
-    path = next(line[3:] for line in lines if line.startswith("0::"))
-    return (cgroup_root() / path.lstrip("/")).stat().st_ino
 
 
 def _cable(host: Place, box: Place, name: str) -> None:

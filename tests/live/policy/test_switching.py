@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from pathlib import Path
 
 import pytest
 
-from axon.kernel.system import cgroup_root
 from axon.policy.compile import Host
 from axon.policy.labels import Party
 from tests.live.kit.gate import (
@@ -17,6 +15,7 @@ from tests.live.kit.gate import (
     OFF,
     End,
     Guarded,
+    caller_cgroup,
     expect_403,
     expect_nothing,
     forbidden,
@@ -68,19 +67,12 @@ spec:
 """
 
 
-def mine() -> int:
-    """Return the id of the cgroup of this process, which connects."""
-    lines = Path("/proc/self/cgroup").read_text().splitlines()
-    path = next(line[3:] for line in lines if line.startswith("0::"))
-    return (cgroup_root() / path.lstrip("/")).stat().st_ino
-
-
 @pytest.mark.parametrize("rules", ["httpRules: [{path: /pub/*}]", "ports: []"])
 def test_another_caller(gate: Guarded, world: World, loop: Listener, rules: str) -> None:
     """A caller whose labels have changed is judged anew, also for a request that was allowed a
     moment ago and where the policies are the same.
     """
-    cgroup = mine()
+    cgroup = caller_cgroup()
     text = FROM.format(port=loop.port, rules=rules)
 
     def be(app: str) -> None:
@@ -103,7 +95,7 @@ def test_caller_by_its_cgroup(gate: Guarded, world: World, anywhere: Listener) -
     """A caller on this host is known by its socket, also over the loopback device; one in another
     place is `world` there, and denied by a policy that asks for labels.
     """
-    cgroup = mine()
+    cgroup = caller_cgroup()
     text = FROM.format(port=anywhere.port, rules="httpRules: [{path: /pub/*}]")
     gate.force(text, host=Host(cgroups={cgroup: Party.of({"app": "front"})}))
     wire = anywhere.connect()
@@ -146,7 +138,9 @@ def test_what_selected_workloads_ask_themselves(
     text = text.replace(f'axon.dev/port: "{anywhere.port}"', "app: all").replace(
         "app: front", "app: all"
     )
-    parties = {number: Party.of({"app": "all"}) for number in (mine(), world.cgroup.stat().st_ino)}
+    parties = {
+        number: Party.of({"app": "all"}) for number in (caller_cgroup(), world.cgroup.stat().st_ino)
+    }
     gate.force(text, host=Host(cgroups=parties))
     new = anywhere.connect()
     for wire in (old, new):

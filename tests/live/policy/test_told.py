@@ -11,9 +11,8 @@ from axon.agent.matching import compile_filter
 from axon.api.filters import parse
 from axon.policy.compile import Host
 from axon.policy.labels import Party
-from tests.live.kit.gate import AUDIT, End, Guarded, expect_403, rest
+from tests.live.kit.gate import AUDIT, End, Guarded, caller_cgroup, expect_403, rest
 from tests.live.kit.wire import Listener, get, head, post
-from tests.live.policy.test_switching import mine
 
 RULES = ("{method: GET, path: /pub/*}", "{method: POST, path: /in}")
 NONE = 0xFFFF
@@ -163,7 +162,7 @@ spec:
     - from: [{{podSelector: {{matchLabels: {{app: front}}}}}}]
       httpRules: [{{path: /pub/*}}]
 """
-    compiled = told.force(text, host=Host(cgroups={mine(): labels}))
+    compiled = told.force(text, host=Host(cgroups={caller_cgroup(): labels}))
     wire = loop.connect()
     wire.exchange(get("/pub/a"))
     wire.client.sendall(get("/secret"))
