@@ -11,8 +11,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from axon import kernel
@@ -265,3 +265,16 @@ def object_of_another_layout(directory: Path) -> Path:
     flags += ["-idirafter", f"/usr/include/{machine}-linux-gnu"]
     subprocess.run([clang, *flags, "-c", source / "axon.bpf.c", "-o", target], check=True)
     return target
+
+
+@contextmanager
+def under(agent: Enforcing, listener: Listener, policies: str) -> Iterator[Traffic]:
+    """Start an agent with policies and traffic to a server; fail if anything denied reaches it."""
+    agent.write(policies)
+    made = Traffic(listener)
+    agent.start()
+    made.start()
+    yield made
+    made.stop()
+    listener.close()
+    assert made.reached == 0

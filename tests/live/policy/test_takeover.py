@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from axon.kernel import tc
-from tests.live.kit.enforcing import Enforcing, Traffic, object_of_another_layout
+from tests.live.kit.enforcing import Enforcing, Traffic, object_of_another_layout, under
 from tests.live.kit.gate import inside, policy
 from tests.live.kit.wire import Listener
 from tests.live.kit.world import World
@@ -42,14 +42,8 @@ def traffic(world: World, agent: Enforcing, request: pytest.FixtureRequest) -> I
         listener = Listener(world, world.server, world.server, "127.0.0.1")
     else:
         listener = Listener(world, world.server, world.client, world.server.ip4)
-    agent.write(policy("web", listener.port, PUBLIC))
-    made = Traffic(listener)
-    agent.start()
-    made.start()
-    yield made
-    made.stop()
-    listener.close()
-    assert made.reached == 0
+    with under(agent, listener, policy("web", listener.port, PUBLIC)) as made:
+        yield made
 
 
 def test_killed(agent: Enforcing, traffic: Traffic) -> None:

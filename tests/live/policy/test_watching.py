@@ -9,7 +9,7 @@ import pytest
 
 from axon.kernel import tc
 from axon.kernel.netlink import interfaces
-from tests.live.kit.enforcing import Enforcing, Traffic, until
+from tests.live.kit.enforcing import Enforcing, Traffic, under, until
 from tests.live.kit.gate import inside, policy
 from tests.live.kit.wire import Listener
 from tests.live.kit.world import World, ip
@@ -32,14 +32,8 @@ def agent(world: World, tmp_path: Path) -> Iterator[Enforcing]:
 def traffic(world: World, agent: Enforcing) -> Iterator[Traffic]:
     """Give an agent's traffic over the cable, allowed and denied; nothing denied gets through."""
     listener = Listener(world, world.server, world.client, world.server.ip4)
-    agent.write(policy("web", listener.port, PUBLIC))
-    made = Traffic(listener)
-    agent.start()
-    made.start()
-    yield made
-    made.stop()
-    listener.close()
-    assert made.reached == 0
+    with under(agent, listener, policy("web", listener.port, PUBLIC)) as made:
+        yield made
 
 
 def chain(agent: Enforcing, interface: str = CABLE) -> list[bool]:
