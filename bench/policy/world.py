@@ -8,9 +8,9 @@ from pathlib import Path
 from statistics import median, quantiles
 
 from axon.kernel import Kernel, tc
-from axon.policy.compile import Host
+from axon.policy.compiler.compile import Host
 from axon.policy.enforcer import Enforcer
-from axon.policy.load import parse_policies
+from axon.policy.files.load import parse_policies
 from bench.world import axon
 
 _ENFORCE = 2

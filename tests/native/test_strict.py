@@ -12,11 +12,11 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from axon.policy.compile import Compiler, Host
-from axon.policy.judge import Request, Verdict
-from axon.policy.load import parse_policies
-from axon.policy.model import Address, Policy
-from axon.policy.paths import LONGEST, Refusal, canonical
+from axon.policy.compiler.compile import Compiler, Host
+from axon.policy.files.load import parse_policies
+from axon.policy.judging.judge import Request, Verdict
+from axon.policy.language.model import Address, Policy
+from axon.policy.language.paths import LONGEST, Refusal, canonical
 from tests.live.policy.test_strict import CHUNKS, FIELDS, HEADS, fields
 from tests.native import messages, mutate
 from tests.native.gatekeeper import Gatekeeper, cut
@@ -24,8 +24,8 @@ from tests.native.others import Read, Unfinished, h11_request, llhttp_request
 from tests.native.polite import polite
 from tests.native.scale import examples
 from tests.unit.policy import strategies as some
+from tests.unit.policy.compiler.test_compile import ends
 from tests.unit.policy.simulator import Kernel, Socket
-from tests.unit.policy.test_compile import ends
 
 SECRET = 0x0123_4567_89AB_CDEF
 EVERYTHING = """\

@@ -12,7 +12,7 @@ from axon import settings
 from axon.api import openapi
 from axon.cli.verbs import VERBS
 from axon.policy import parse_policies
-from axon.policy.readgiven import parse_given
+from axon.policy.files.readgiven import parse_given
 from scripts import docs, metrics
 
 ROOT = docs.ROOT

@@ -30,7 +30,7 @@ from axon.settings import Settings
 
 if TYPE_CHECKING:
     from axon.agent.policies import Policies
-    from axon.policy.compile import Compiled
+    from axon.policy.compiler.compile import Compiled
 
 _TICK = 1.0
 _SOON = 0.1

@@ -10,12 +10,12 @@ from axon.agent.listed import workload
 from axon.agent.servers import Server
 from axon.agent.traffic import Local, Traffic, Workload
 from axon.api import policy as api
-from axon.policy.callers import caller as calling
-from axon.policy.labels import NAMESPACE, Party
+from axon.policy.language.labels import NAMESPACE, Party
+from axon.policy.parties.callers import caller as calling
 
 if TYPE_CHECKING:
     from axon.agent.traffic import Caller
-    from axon.policy.compile import Host
+    from axon.policy.compiler.compile import Host
 
 Name = Callable[[int, str, int | None], str]
 """Names who is in a cgroup, by command and the port that it serves; None: it calls."""

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from axon.agent.servers import Server
 from axon.api import policy as api
-from axon.policy.judge import selects
-from axon.policy.labels import COMMAND, PORT, SERVICE, Party
-from axon.policy.model import Mode, Policy, rules_of
+from axon.policy.judging.judge import selects
+from axon.policy.language.labels import COMMAND, PORT, SERVICE, Party
+from axon.policy.language.model import Mode, Policy, rules_of
 
 if TYPE_CHECKING:
     from axon.agent.policies import Policies
-    from axon.policy.compile import Host
+    from axon.policy.compiler.compile import Host
 
 
 def listed(policies: Policies, servers: Iterable[Server]) -> list[api.Policy]:

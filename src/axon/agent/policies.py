@@ -20,12 +20,12 @@ from axon.kernel import Kernel
 from axon.kernel.gate import Gate
 from axon.kernel.system import wait_for_runs
 from axon.log import get
-from axon.policy.compile import Compiled, Host
-from axon.policy.directory import busy
+from axon.policy.compiler.compile import Compiled, Host
 from axon.policy.enforcer import Enforcer
-from axon.policy.labels import Party
-from axon.policy.load import Library
-from axon.policy.model import Policy
+from axon.policy.files.directory import busy
+from axon.policy.files.load import Library
+from axon.policy.language.labels import Party
+from axon.policy.language.model import Policy
 
 ENFORCE = 2
 _MODES: tuple[Literal["off", "audit", "enforce"], ...] = ("off", "audit", "enforce")

@@ -10,14 +10,14 @@ from axon.identity.cgroups import CgroupTree
 from axon.identity.containers import Containers
 from axon.identity.workload import Places
 from axon.kernel.system import cgroup_root
-from axon.policy.arena import Arena
-from axon.policy.compile import Compiler, Host
-from axon.policy.given import NOTHING
-from axon.policy.image import check
-from axon.policy.labels import CONTAINER, SERVICE, UNIT, Party
-from axon.policy.load import changed
-from axon.policy.model import Network, Policy
-from axon.policy.readgiven import read_given
+from axon.policy.compiler.arena import Arena
+from axon.policy.compiler.compile import Compiler, Host
+from axon.policy.compiler.image import check
+from axon.policy.files.load import changed
+from axon.policy.files.readgiven import read_given
+from axon.policy.language.labels import CONTAINER, SERVICE, UNIT, Party
+from axon.policy.language.model import Network, Policy
+from axon.policy.parties.given import NOTHING
 from axon.settings import Settings
 
 NOBODY = Party.of({})

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from axon.kernel import Kernel
-from axon.policy.compile import Compiled
-from axon.policy.labels import DERIVED, SERVICE, Party
-from axon.policy.model import Mode
+from axon.policy.compiler.compile import Compiled
+from axon.policy.language.labels import DERIVED, SERVICE, Party
+from axon.policy.language.model import Mode
 
 _AUDIT = 1  # enum ax_pol_mode
 

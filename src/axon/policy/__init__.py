@@ -2,15 +2,21 @@
 
 Files are read into `Policy` objects (`load_policies`, `Library`). From them a `Compiler` makes the
 arrays that the kernel judges by, and `judge` says the same of one request with its reason.
+
+  language  what a policy says                  files     text to policies, and back
+  parties   who is on a host, who is meant      compiler  policies to the kernel's tables
+  judging   one request, by the text            traffic   what was asked before
+
+Only `enforcer`, which brings them into force, needs a kernel.
 """
 
-from axon.policy.arena import Arena, Placement
-from axon.policy.compile import Bounds, Compiled, Compiler, Host, for_half, name_of
-from axon.policy.image import Image, check
-from axon.policy.judge import Caller, Decision, Request, Verdict, judge
-from axon.policy.labels import Party
-from axon.policy.load import Library, load_policies, parse_policies
-from axon.policy.model import Mode, Policy, Rule, rules_of
+from axon.policy.compiler.arena import Arena, Placement
+from axon.policy.compiler.compile import Bounds, Compiled, Compiler, Host, for_half, name_of
+from axon.policy.compiler.image import Image, check
+from axon.policy.files.load import Library, load_policies, parse_policies
+from axon.policy.judging.judge import Caller, Decision, Request, Verdict, judge
+from axon.policy.language.labels import Party
+from axon.policy.language.model import Mode, Policy, Rule, rules_of
 
 __all__ = [
     "Arena",

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from axon.kernel.gate import Gate
-from axon.policy.arena import Arena, taken
-from axon.policy.compile import Bounds, Compiled, Compiler, Host, for_half, name_of
-from axon.policy.model import Policy
+from axon.policy.compiler.arena import Arena, taken
+from axon.policy.compiler.compile import Bounds, Compiled, Compiler, Host, for_half, name_of
+from axon.policy.language.model import Policy
 
 
 class Enforcer:

@@ -16,9 +16,9 @@ import pytest
 
 from axon.kernel import tc
 from axon.kernel.system import cgroup_root
-from axon.policy.compile import Compiled, Host
+from axon.policy.compiler.compile import Compiled, Host
 from axon.policy.enforcer import Enforcer
-from axon.policy.load import parse_policies
+from axon.policy.files.load import parse_policies
 from tests.live.kit.axon import Axon
 from tests.live.kit.world import Place
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from axon.agent.points import Points
-from axon.policy.compile import Host
-from axon.policy.labels import Party
+from axon.policy.compiler.compile import Host
+from axon.policy.language.labels import Party
 from tests.live.kit.axon import Attacher
 from tests.live.kit.gate import (
     End,

@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from axon.policy.compile import Host
-from axon.policy.labels import Party
+from axon.policy.compiler.compile import Host
+from axon.policy.language.labels import Party
 from tests.live.kit.gate import (
     AUDIT,
     ENFORCE,

@@ -9,8 +9,8 @@ import pytest
 
 from axon.agent.matching import compile_filter
 from axon.api.filters import parse
-from axon.policy.compile import Host
-from axon.policy.labels import Party
+from axon.policy.compiler.compile import Host
+from axon.policy.language.labels import Party
 from tests.live.kit.gate import AUDIT, End, Guarded, caller_cgroup, expect_403, rest
 from tests.live.kit.wire import Listener, get, head, post
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from axon.cli import main
-from tests.unit.policy.test_read import ISSUE
+from tests.unit.policy.files.test_read import ISSUE
 
 ASKED = ("--workload", "app=backend", "--from", "app=frontend")
 

@@ -9,7 +9,7 @@ import pytest
 
 from axon.cli import main
 from tests.unit.cli.canned import Canned
-from tests.unit.policy.test_directory import OTHER, WEB
+from tests.unit.policy.files.test_directory import OTHER, WEB
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from axon.cli import main
 from axon.policy import parse_policies
 from tests.unit.cli.canned import Canned
 from tests.unit.cli.test_policy_files import file, place
-from tests.unit.policy.test_directory import WEB
+from tests.unit.policy.files.test_directory import WEB
 
 __all__ = ["file", "place"]
 

@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from axon.policy import layout
-from axon.policy.arena import Arena
-from axon.policy.compile import Compiled
-from axon.policy.judge import Request, Verdict
-from axon.policy.layout import Kind, SetFlag
-from axon.policy.model import Address
-from axon.policy.paths import TEXT, Refusal, canonical
+from axon.policy.compiler import layout
+from axon.policy.compiler.arena import Arena
+from axon.policy.compiler.compile import Compiled
+from axon.policy.compiler.layout import Kind, SetFlag
+from axon.policy.judging.judge import Request, Verdict
+from axon.policy.language.model import Address
+from axon.policy.language.paths import TEXT, Refusal, canonical
 
 _U64 = (1 << 64) - 1
 UNKNOWN, WORLD = 0, 1

@@ -8,11 +8,10 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from axon.policy.compile import Host
-from axon.policy.given import Entry, Given
-from axon.policy.hosts import parse_host
-from axon.policy.judge import Request
-from axon.policy.labels import (
+from axon.policy.compiler.compile import Host
+from axon.policy.judging.judge import Request
+from axon.policy.language.hosts import parse_host
+from axon.policy.language.labels import (
     COMMAND,
     NAMESPACE_NAME,
     PORT,
@@ -24,8 +23,9 @@ from axon.policy.labels import (
     Selector,
     contradiction,
 )
-from axon.policy.model import Block, HttpRule, Ingress, Mode, Peer, Policy, Ports, rules_of
-from axon.policy.paths import Glob, parse
+from axon.policy.language.model import Block, HttpRule, Ingress, Mode, Peer, Policy, Ports, rules_of
+from axon.policy.language.paths import Glob, parse
+from axon.policy.parties.given import Entry, Given
 
 COMMANDS = ("nginx", "python3", "cat")
 SERVER_PORTS = (80, 8080, 9090)

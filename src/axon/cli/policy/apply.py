@@ -31,7 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Check, write, and wait until the agent has taken it up."""
     from axon.agent.residents import check_together
     from axon.errors import PolicyError
-    from axon.policy.directory import Directory
+    from axon.policy.files.directory import Directory
 
     place = where(arguments)
     directory = Directory(place.directory)

@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Remove it, and wait until the agent has taken that up."""
-    from axon.policy.directory import Directory
+    from axon.policy.files.directory import Directory
 
     place = where(arguments)
     directory = Directory(place.directory)

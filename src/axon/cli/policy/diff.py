@@ -22,7 +22,7 @@ from axon.cli.policy.traffic import add_traffic, in_force, traffic
 from axon.cli.policy.where import add_where, where
 
 if TYPE_CHECKING:
-    from axon.policy.seen import Difference
+    from axon.policy.traffic.seen import Difference
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Compare, and print what would be otherwise."""
     from axon.policy import check, load_policies
-    from axon.policy.seen import Kind, differences
+    from axon.policy.traffic.seen import Kind, differences
 
     new = load_policies(arguments.file)
     check(new)
@@ -60,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _summary(found: list[Difference]) -> str:
-    from axon.policy.seen import Kind
+    from axon.policy.traffic.seen import Kind
 
     says = {
         Kind.DENIED: "newly denied",

@@ -18,7 +18,7 @@ from axon.cli.parser import add_output
 from axon.cli.policy import add_files
 
 if TYPE_CHECKING:
-    from axon.policy.judge import Decision
+    from axon.policy.judging.judge import Decision
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,7 +53,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Judge it and say why."""
-    from axon.policy import asked, judge, load_policies
+    from axon.policy import judge, load_policies
+    from axon.policy.judging import asked
 
     policies = load_policies(arguments.file)
     who = asked.words_of(arguments.workload)

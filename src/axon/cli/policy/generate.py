@@ -34,9 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print them."""
     from axon.errors import PolicyError
-    from axon.policy import asked
-    from axon.policy.generate import generate
-    from axon.policy.seen import allowed
+    from axon.policy.judging import asked
+    from axon.policy.traffic.generate import generate
+    from axon.policy.traffic.seen import allowed
 
     place = None if arguments.traffic else where(arguments)
     seen = traffic(arguments, place)

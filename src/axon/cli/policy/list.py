@@ -18,7 +18,7 @@ from axon.cli.policy.where import add_where, where
 
 if TYPE_CHECKING:
     from axon.api.policy import Policies
-    from axon.policy.model import Policy
+    from axon.policy.language.model import Policy
 
 _COLUMNS = (
     "POLICY",
@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print them."""
     from axon.errors import PolicyError
-    from axon.policy.directory import Directory
+    from axon.policy.files.directory import Directory
 
     place = where(arguments)
     now = place.agent.policies() if place.agent else None
@@ -94,7 +94,7 @@ def _rows(now: Policies | None, written: Iterable[Policy]) -> list[dict[str, Any
 
 def _written(policy: Policy, in_force: str) -> dict[str, Any]:
     """Return what a file says of a policy that is not in force as far as is known."""
-    from axon.policy.model import rules_of
+    from axon.policy.language.model import rules_of
 
     return {
         "namespace": policy.namespace,

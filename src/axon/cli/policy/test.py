@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Compare, and print what is otherwise."""
     from axon.policy import load_policies
-    from axon.policy.expect import read_expectations
+    from axon.policy.judging.expect import read_expectations
 
     policies = load_policies(arguments.file)
     expectations = read_expectations(arguments.expectations)

@@ -12,8 +12,8 @@ from axon.cli.policy.where import Where
 
 if TYPE_CHECKING:
     from axon.api.policy import Exchange
-    from axon.policy.model import Policy
-    from axon.policy.seen import Seen
+    from axon.policy.language.model import Policy
+    from axon.policy.traffic.seen import Seen
 
 
 def add_traffic(parser: argparse.ArgumentParser) -> None:
@@ -30,7 +30,7 @@ def traffic(arguments: argparse.Namespace, place: Where | None) -> list[Seen]:
 
     from axon.api.policy import Traffic
     from axon.errors import PolicyError
-    from axon.policy.load import read_text
+    from axon.policy.files.load import read_text
 
     if arguments.traffic:
         try:
@@ -59,7 +59,7 @@ def traffic(arguments: argparse.Namespace, place: Where | None) -> list[Seen]:
 
 def in_force(place: Where) -> list[Policy]:
     """Return the policies of the directory, which are in force as far as the agent says so."""
-    from axon.policy.directory import Directory
+    from axon.policy.files.directory import Directory
 
     policies = Directory(place.directory).policies()
     if place.agent:
@@ -74,9 +74,9 @@ def in_force(place: Where) -> list[Policy]:
 
 
 def _seen(one: Exchange) -> Seen:
-    from axon.policy.judge import Caller
-    from axon.policy.labels import Party
-    from axon.policy.seen import Seen
+    from axon.policy.judging.judge import Caller
+    from axon.policy.language.labels import Party
+    from axon.policy.traffic.seen import Seen
 
     who = one.caller
     party = None if who.labels is None else Party.of(who.labels, who.namespace)

@@ -12,7 +12,7 @@ from axon.cli.parser import add_config
 if TYPE_CHECKING:
     from axon.api.client import Client
     from axon.api.policy import Policies
-    from axon.policy.directory import Change, Directory
+    from axon.policy.files.directory import Change, Directory
     from axon.settings import Settings
 
 PATIENCE = 60.0  # seconds that bringing policies into force may take

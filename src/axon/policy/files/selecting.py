@@ -1,0 +1,152 @@
+"""Reads selectors, and refuses those that select nobody."""
+
+from __future__ import annotations
+
+import re
+from enum import Enum
+
+from axon.policy.files.fields import Access
+from axon.policy.files.source import Node
+from axon.policy.language.labels import (
+    COMMAND,
+    COMMAND_BYTES,
+    DERIVED,
+    NAMESPACE_NAME,
+    PORT,
+    Operator,
+    Requirement,
+    Selector,
+    contradiction,
+)
+from axon.policy.language.problems import Mark, nearest
+
+# Kubernetes' qualified names: an optional DNS name and a slash, then up to 63 bytes.
+KEY = re.compile(
+    r"(?:[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
+)
+LONGEST = 256
+"""Characters of a label's value."""
+
+_OPERATORS = tuple(o.value for o in Operator)
+
+
+class Side(Enum):
+    """Whose labels a selector is about."""
+
+    WORKLOAD = "workloads"
+    CALLER = "callers"
+    NAMESPACE = "namespaces"
+
+
+class SelectorReader:
+    """Reads `{matchLabels: ..., matchExpressions: ...}`."""
+
+    def __init__(self, access: Access) -> None:
+        self._access = access
+        self._problems = access.problems
+
+    def selector(self, node: Node, what: str, side: Side) -> Selector | None:
+        """Return what a selector asks for, or None if it is not usable."""
+        before = len(self._problems)
+        fields = self._access.fields(node, what, ("matchLabels", "matchExpressions"))
+        if fields is None:
+            return None
+        found: list[Requirement] = []
+        labels = fields.get("matchLabels")
+        for key, value in (labels and self._access.pairs(labels, "matchLabels")) or ():
+            if self._check_key(key.value, key.mark, side):
+                text = self._value(key.value, value)
+                if text is not None:
+                    found.append(Requirement(key.value, Operator.IN, (text,)))
+        for item in self._access.items(fields.get("matchExpressions"), "matchExpressions"):
+            expression = self._expression(item, side)
+            if expression:
+                found.append(expression)
+        if len(self._problems) > before:
+            return None
+        impossible = contradiction(found)
+        if impossible:
+            self._problems.add(
+                node.mark,
+                f"{what} selects nobody, because nobody's {impossible} can be all that is asked",
+                f"remove all but one of the conditions on {impossible}",
+            )
+            return None
+        return Selector(tuple(found))
+
+    def _expression(self, node: Node, side: Side) -> Requirement | None:
+        what = "a match expression"
+        fields = self._access.fields(node, what, ("key", "operator", "values"))
+        if fields is None:
+            return None
+        key_node, operator_node = fields.get("key"), fields.get("operator")
+        if key_node is None or operator_node is None:
+            self._problems.add(
+                node.mark,
+                f"{what} needs a key and an operator",
+                "write {key: app, operator: Exists}",
+            )
+            return None
+        key = self._access.text(key_node, "key")
+        word = self._access.word(operator_node, "operator", _OPERATORS)
+        if key is None or word is None or not self._check_key(key, key_node.mark, side):
+            return None
+        operator = Operator(word)
+        values_node = fields.get("values")
+        values = [
+            self._value(key, item) for item in self._access.items(values_node, f"values of {key}")
+        ]
+        lists = operator in {Operator.IN, Operator.NOT_IN}
+        if lists and not values:
+            self._problems.add(
+                fields.key("values"), f"{operator} without values", "write values: [VALUE]"
+            )
+        if not lists and values:
+            other = Operator.IN if operator is Operator.EXISTS else Operator.NOT_IN
+            self._problems.add(
+                fields.key("values"), f"{operator} has no values", f"remove them, or write {other}"
+            )
+        return Requirement(key, operator, tuple(dict.fromkeys(v for v in values if v is not None)))
+
+    def _check_key(self, key: str, mark: Mark, side: Side) -> bool:
+        """Return whether somebody can have a label; take note if not."""
+        if not KEY.fullmatch(key):
+            self._problems.add(mark, f"{key!r} is no label", "write a name such as app")
+        elif side is Side.NAMESPACE and key in DERIVED:
+            self._problems.add(
+                mark, f"namespaces have no label {key}", f"write {NAMESPACE_NAME}, or podSelector"
+            )
+        elif key.startswith("axon.dev/") and key not in DERIVED:
+            self._problems.add(mark, f"nothing has a label {key}", nearest(key, DERIVED))
+        elif side is Side.CALLER and key == PORT:
+            self._problems.add(
+                mark,
+                "callers are not known by a port",
+                "write axon.dev/unit, axon.dev/container, axon.dev/service or axon.dev/command",
+            )
+        else:
+            return True
+        return False
+
+    def _value(self, key: str, node: Node) -> str | None:
+        """Return the value that a label is compared with."""
+        text = self._access.text(node, key)
+        if text is None:
+            return None
+        if len(text) > LONGEST or not text.isprintable() or (key in DERIVED and not text):
+            self._problems.add(node.mark, f"no label {key} has this value", "write a shorter word")
+        elif key == PORT and not (re.fullmatch(r"[1-9][0-9]{0,4}", text) and int(text) < 65536):
+            self._problems.add(
+                node.mark, f"{key} is never {text!r}", 'write a number from "1" to "65535"'
+            )
+        elif key == COMMAND and not 0 < len(text.encode()) <= COMMAND_BYTES:
+            self._problems.add(
+                node.mark,
+                f"{key} is never {text!r}, because the kernel keeps {COMMAND_BYTES} bytes",
+                f'write "{text.encode()[:COMMAND_BYTES].decode(errors="ignore")}"'
+                if text
+                else "write a command's name",
+            )
+        else:
+            return text
+        return None

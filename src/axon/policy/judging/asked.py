@@ -1,0 +1,90 @@
+"""Who and what a person asks about: `app=frontend,10.0.0.7`, `nginx.service`, `GET /api/users`."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterable
+
+from axon.errors import PolicyError
+from axon.policy.judging.judge import Caller, Request
+from axon.policy.language.labels import COMMAND, NAMESPACE, PORT, SERVICE, Party
+from axon.policy.language.model import Address
+from axon.policy.parties.dynamic import service_of
+
+PORT_IF_NOT_SAID = 80
+
+
+def workload_of(words: Iterable[str], port: int | None, namespace: str = NAMESPACE) -> Party:
+    """Return the workload that is meant by `key=value` pairs, or by a service's name.
+
+    `port` is the one that the request arrives at. Raise PolicyError for what is neither.
+    """
+    labels, address = _take(words)
+    if address is not None:
+        raise PolicyError(
+            f"A workload is known by its labels, not by its address {address}: write "
+            "axon.dev/service=NAME or what the user's labels say."
+        )
+    said = labels.get(PORT)
+    if said is None and port is not None:
+        labels[PORT] = str(port)
+    if COMMAND in labels:
+        labels.setdefault(SERVICE, service_of(labels[COMMAND], labels.get(PORT, "")))
+    return Party.of(labels, namespace)
+
+
+def caller_of(words: Iterable[str], namespace: str = NAMESPACE) -> Caller:
+    """Return the caller that is meant by `key=value` pairs, a service's name, an address, or several.
+
+    Nothing at all is somebody unknown.
+    """
+    labels, address = _take(words)
+    if COMMAND in labels:
+        labels.setdefault(SERVICE, service_of(labels[COMMAND], None))
+    return Caller(Party.of(labels, namespace) if labels else None, address)
+
+
+def labels_of(words: Iterable[str]) -> dict[str, str]:
+    """Return the labels that are meant by `key=value` pairs, or by a service's name."""
+    return _take(words)[0]
+
+
+def port_of(workload: Iterable[str], port: int | None) -> int:
+    """Return the port of a request: as it was said, else the workload's, else 80."""
+    said = _take(workload)[0].get(PORT, "")
+    if port is None:
+        return int(said) if said.isascii() and said.isdigit() else PORT_IF_NOT_SAID
+    return port
+
+
+def request_of(method: str, target: str, host: str | None, port: int) -> Request:
+    """Return the request that is meant; a target that is no path is denied when it is judged."""
+    return Request(method, target.encode(), host, port)
+
+
+def words_of(text: str) -> list[str]:
+    """Return the words of a list with commas."""
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def _take(words: Iterable[str]) -> tuple[dict[str, str], Address | None]:
+    labels: dict[str, str] = {}
+    address: Address | None = None
+    for word in words:
+        key, equals, value = word.partition("=")
+        if equals:
+            labels[key] = value
+        elif re.fullmatch(r"[0-9.]+|\[?[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*\]?", word):
+            try:
+                address = ipaddress.ip_address(word.removeprefix("[").removesuffix("]"))
+            except ValueError:
+                # `web:8080` is a service; `10.0.0` is a mistake.
+                if not re.search(r"[^0-9.]", word):
+                    raise PolicyError(
+                        f"{word} is no address: write all of it, as in 10.0.0.7."
+                    ) from None
+                labels[SERVICE] = word
+        else:
+            labels[SERVICE] = word
+    return labels, address

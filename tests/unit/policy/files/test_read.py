@@ -1,0 +1,316 @@
+"""Policies as they are written, and what is said of those that are not right."""
+
+from __future__ import annotations
+
+import re
+from ipaddress import ip_network
+from pathlib import Path
+
+import pytest
+
+from axon.errors import PolicyError
+from axon.policy import Mode, Policy, load_policies, parse_policies
+from axon.policy.language.labels import Operator, Requirement
+from axon.policy.language.model import Block, Ports
+
+ISSUE = """\
+apiVersion: axon.dev/v1alpha1
+kind: L7NetworkPolicy
+metadata: {name: backend-api-policy, namespace: default}
+spec:
+  podSelector: {matchLabels: {app: backend}}
+  ingress:
+    - from: [{podSelector: {matchLabels: {app: frontend}}}]
+      httpRules:
+        - {method: GET,  path: /api/users}
+        - {method: POST, path: /api/users}
+    - from: [{podSelector: {matchLabels: {app: admin}}}]
+      httpRules:
+        - {method: "*", path: /api/*}
+"""
+HEAD = "apiVersion: axon.dev/v1alpha1\nkind: L7NetworkPolicy\nmetadata: {name: p}\n"
+
+
+def one(text: str) -> Policy:
+    """Return a text's only policy."""
+    (policy,) = parse_policies(text, "f")
+    return policy
+
+
+def spec(text: str) -> Policy:
+    """Return the policy with a spec."""
+    return one(f"{HEAD}spec: {text}\n")
+
+
+def entry(text: str) -> Policy:
+    """Return the policy with an entry of ingress."""
+    return spec(f"{{podSelector: {{}}, ingress: [{text}]}}")
+
+
+def said(text: str) -> list[str]:
+    """Return the lines of what is said of a text."""
+    with pytest.raises(PolicyError) as caught:
+        parse_policies(text, "f")
+    return str(caught.value).splitlines()
+
+
+def test_the_example() -> None:
+    """The example of the documentation is read as it is meant."""
+    policy = one(ISSUE)
+    assert str(policy) == "default/backend-api-policy"
+    assert (policy.mode, policy.non_http) == (Mode.ENFORCE, False)
+    assert policy.selector.requirements == (Requirement("app", Operator.IN, ("backend",)),)
+    rules = [str(rule) for ingress in policy.ingress for rule in ingress.rules or ()]
+    assert rules == ["GET /api/users", "POST /api/users", "* /api/*"]
+    assert [str(peer) for ingress in policy.ingress for peer in ingress.peers] == [
+        "app=frontend",
+        "app=admin",
+    ]
+    last = (policy.ingress[1].rules or ())[0]
+    assert str(last.mark) == "f:13:11"
+
+
+def test_everything_at_once() -> None:
+    """All fields, and what the API server adds, are read."""
+    policy = one(
+        """\
+# a comment
+---
+apiVersion: axon.dev/v1alpha1
+kind: L7NetworkPolicy
+metadata:
+  name: p
+  annotations: {a: b}
+  resourceVersion: "1"
+spec:
+  mode: audit
+  nonHTTP: allow
+  policyTypes: [Ingress]
+  podSelector:
+    matchExpressions:
+      - {key: tier, operator: NotIn, values: [a, b, a]}
+      - {key: app, operator: Exists}
+  ingress:
+    - from:
+        - podSelector: {}
+          namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: prod}}
+        - ipBlock: {cidr: 10.0.0.0/8, except: [10.1.0.0/16]}
+        - ipBlock: {cidr: "fd00::/8"}
+      ports: [{port: 80, protocol: TCP}, {port: 8000, endPort: 8999}]
+      httpRules:
+        - methods: [GET, HEAD]
+          path: "/users/{id}"
+          host: "*.Example.com"
+        - {}
+    - {}
+    - ports: [{protocol: TCP}]
+---
+"""
+    )
+    assert (policy.namespace, policy.mode, policy.non_http) == ("default", Mode.AUDIT, True)
+    assert policy.selector.requirements == (
+        Requirement("tier", Operator.NOT_IN, ("a", "b")),
+        Requirement("app", Operator.EXISTS),
+    )
+    first, second, third = policy.ingress
+    assert first.peers[1].block == Block(ip_network("10.0.0.0/8"), (ip_network("10.1.0.0/16"),))
+    assert first.ports == (Ports(80, 80), Ports(8000, 8999))
+    rules = first.rules or ()
+    assert [str(rule) for rule in rules] == ["GET,HEAD /users/{id} at *.example.com", "* *"]
+    assert (second.peers, second.ports, second.rules) == ((), (), None)
+    assert third.ports == ()
+
+
+SELECTOR = "{{podSelector: {0}}}"
+PEER = "{{from: [{0}]}}"
+BLOCK = "{{from: [{{ipBlock: {0}}}]}}"
+PORT = "{{ports: [{0}]}}"
+RULE = "{{httpRules: [{0}]}}"
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("{podSelector: {}, egress: []}", "spec has egress: Axon judges requests where they arrive"),
+        ("{podSelector: {}, policyTypes: [Egress]}", "policyTypes has Egress: Axon judges"),
+        ("{podSelector: {}, ingres: []}", "spec has no field ingres: write ingress"),
+        ("{podSelector: {}, zzz: []}", "write one of ingress, mode, nonHTTP, podSelector"),
+        ("{podSelector: {}, mode: Audit}", "mode cannot be 'Audit': write audit"),
+        ("{podSelector: {}, nonHTTP: yes}", 'YAML takes yes for something else: write "yes" in quotes'),
+        ("{ingress: []}", "spec needs a podSelector: write podSelector: {}"),
+        ("[]", "spec must be a mapping, not a list"),
+        ("{podSelector: {}, podSelector: {}}", "podSelector is here twice: remove this or line 4"),
+        (SELECTOR.format("{matchLabels: {app: 8080}}"), 'write "8080" in quotes'),
+        (SELECTOR.format("{matchLabels: {app: true}}"), 'write "true" in quotes'),
+        (SELECTOR.format("{matchLabels: {app: [a]}}"), "app must be text, not a list"),
+        (SELECTOR.format("{matchLabels: [app]}"), "matchLabels must be a mapping, not a list"),
+        (SELECTOR.format("{matchLabels: {a b: c}}"), "'a b' is no label"),
+        (SELECTOR.format("{matchLabels: {axon.dev/units: c}}"), "write axon.dev/unit"),
+        (SELECTOR.format('{matchLabels: {axon.dev/port: "0"}}'), 'from "1" to "65535"'),
+        (SELECTOR.format("{matchLabels: {axon.dev/command: a-very-long-command}}"), 'write "a-very-long-com"'),
+        (SELECTOR.format('{matchLabels: {axon.dev/unit: ""}}'), "no label axon.dev/unit has this value"),
+        (SELECTOR.format("{matchExpressions: [{}]}"), "needs a key and an operator"),
+        (SELECTOR.format("{matchExpressions: [{key: a, operator: in, values: [b]}]}"), "write In"),
+        (SELECTOR.format("{matchExpressions: [{key: a, operator: In}]}"), "In without values"),
+        (SELECTOR.format("{matchExpressions: [{key: a, operator: In, values: []}]}"), "In without values"),
+        (SELECTOR.format("{matchExpressions: [{key: a, operator: Exists, values: [b]}]}"), "remove them, or write In"),
+        (
+            SELECTOR.format("{matchLabels: {a: b}, matchExpressions: [{key: a, operator: DoesNotExist}]}"),
+            "selects nobody, because nobody's a can be all that is asked",
+        ),
+        (
+            SELECTOR.format("{matchLabels: {a: b}, matchExpressions: [{key: a, operator: In, values: [c]}]}"),
+            "selects nobody",
+        ),
+        (
+            SELECTOR.format("{matchLabels: {a: b}, matchExpressions: [{key: a, operator: NotIn, values: [b]}]}"),
+            "selects nobody",
+        ),
+    ],
+)  # fmt: skip
+def test_what_is_said_of_a_spec(text: str, what: str) -> None:
+    """What a spec cannot mean is said, with its place and what to write instead."""
+    (line,) = said(f"{HEAD}spec: {text}\n")
+    assert what in line
+    assert re.match(r"f:4:\d+: .*: .*\.$", line)
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("{form: []}", "an entry of ingress has no field form: write from"),
+        (PEER.format("{}"), "names nobody"),
+        (PEER.format("{podSelector: {}, ipBlock: {cidr: 10.0.0.0/8}}"), "write them as two entries"),
+        (PEER.format('{podSelector: {matchLabels: {axon.dev/port: "80"}}}'), "callers are not known by a port"),
+        (PEER.format("{namespaceSelector: {matchLabels: {axon.dev/unit: a}}}"), "namespaces have no label"),
+        (BLOCK.format("{}"), "ipBlock needs a cidr"),
+        (BLOCK.format("{cidr: 10.0.0.0}"), "write 10.0.0.0/32"),
+        (BLOCK.format("{cidr: 10.0.0.1/8}"), "write 10.0.0.0/8"),
+        (BLOCK.format("{cidr: 10.0.0.0/255.0.0.0}"), "write 10.0.0.0/8"),
+        (BLOCK.format("{cidr: 10.0.0.0/33}"), "is no network"),
+        (BLOCK.format("{cidr: here}"), "'here' is no network"),
+        (BLOCK.format('{cidr: "::ffff:10.0.0.0/104"}'), "write 10.0.0.0/8"),
+        (BLOCK.format("{cidr: 10.0.0.0/8, except: [11.0.0.0/16]}"), "11.0.0.0/16 is not within 10.0.0.0/8"),
+        (BLOCK.format('{cidr: 10.0.0.0/8, except: ["fd00::/16"]}'), "is not within 10.0.0.0/8"),
+        (BLOCK.format("{cidr: 10.0.0.0/8, except: [10.0.0.0/8]}"), "leaves nothing of 10.0.0.0/8"),
+        (BLOCK.format("{cidr: 10.0.0.0/8, except: [10.0.0.0/9, 10.128.0.0/9]}"), "except leaves nothing"),
+        (PORT.format("{port: http}"), "the port has a name, http"),
+        (PORT.format("{port: 0}"), "write one from 1 to 65535"),
+        (PORT.format("{port: 65536}"), "write one from 1 to 65535"),
+        (PORT.format('{port: "80"}'), "port must be a number"),
+        (PORT.format("{port: 80, endPort: 79}"), "write one from 80 to 65535"),
+        (PORT.format("{endPort: 79}"), "endPort without port"),
+        (PORT.format("{port: 53, protocol: UDP}"), "protocol UDP carries no HTTP/1"),
+        ("{httpRules: []}", "httpRules without a rule"),
+        ("{httpRules: {}}", "httpRules must be a list, not a mapping"),
+        (RULE.format("GET"), "a rule must be a mapping, not a single value"),
+        (RULE.format("{verb: GET}"), "a rule has no field verb"),
+        (RULE.format("{method: GET, methods: [GET]}"), "write all into methods"),
+        (RULE.format("{method: get}"), "write GET"),
+        (RULE.format("{method: CONNECT}"), "CONNECT"),
+        (RULE.format("{method: GE(T}"), "is no method"),
+        (RULE.format('{method: "GET*"}'), "would be literal"),
+        (RULE.format("{method: " + "M" * 32 + "}"), "of at most 31"),
+        (RULE.format("{methods: []}"), "no method at all"),
+        (RULE.format('{methods: [GET, "*"]}'), "* stands beside other methods"),
+        (RULE.format("{path: api}"), "write /api"),
+        (RULE.format("{path: /a/../b}"), "is denied"),
+        (RULE.format('{host: "*"}'), "leave host out"),
+        (RULE.format("{host: a.b:80}"), "write a.b, and the port under ports"),
+        (RULE.format("{host: http://a.b/c}"), "write a.b"),
+        (RULE.format("{host: a.b.}"), "write a.b"),
+        (RULE.format('{host: "a.*.b"}'), "only at the beginning"),
+        (RULE.format("{host: bücher.example}"), "write xn--bcher-kva.example"),
+        (RULE.format("{host: a_b..c}"), "is no host"),
+    ],
+)  # fmt: skip
+def test_what_is_said_of_an_entry(text: str, what: str) -> None:
+    """Peers, ports and rules that match nothing are refused, with what to write instead."""
+    (line,) = said(f"{HEAD}spec: {{podSelector: {{}}, ingress: [{text}]}}\n")
+    assert what in line
+    assert re.match(r"f:4:\d+: .*: .*\.$", line)
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("kind: Service\n", "apiVersion is missing: write apiVersion: axon.dev/v1alpha1"),
+        (ISSUE.replace("v1alpha1", "v1"), "apiVersion is axon.dev/v1: write"),
+        (ISSUE.replace("L7NetworkPolicy", "NetworkPolicy"), "kind is NetworkPolicy: write"),
+        (ISSUE.replace("backend-api-policy", "Backend"), "'Backend' is no name"),
+        (ISSUE.replace("name: backend-api-policy, ", ""), "a policy needs a name"),
+        (ISSUE.replace("metadata: {name: backend-api-policy, namespace: default}\n", ""), "needs a name"),
+        (HEAD, "a policy needs a spec"),
+        ("- a\n", "a policy must be a mapping, not a list"),
+        (HEAD + "spec: {podSelector: {}, ingress: [{}}\n", "it is no YAML here"),
+        (HEAD + "spec:\n\tpodSelector: {}\n", "indent with blanks"),
+        (HEAD + "spec: {podSelector: {}, ingress: [{httpRules: [{path: /a/{id}}]}]}\n", "text with braces in quotes"),
+        (HEAD + "spec: {podSelector: {}, ingress: [{httpRules: [{method: *}]}]}\n", 'in quotes: "*"'),
+        (HEAD + "spec: {podSelector: &a {}, ingress: [*a]}\n", "*a is a YAML alias"),
+        (HEAD + "spec: !!python/object:os.system {}\n", "the tag"),
+        (HEAD + "spec: {? [a] : b}\n", "where a field's name should be"),
+        (HEAD + "spec: " + "[" * 30 + "]" * 30 + "\n", "levels of nesting"),
+        ("a: \x01\n", "a character that YAML does not allow"),
+    ],
+)  # fmt: skip
+def test_what_is_said_of_a_document(text: str, what: str) -> None:
+    """What is no policy, or no YAML, is said with its place."""
+    lines = said(text)
+    assert any(what in line for line in lines), lines
+    assert all(re.match(r"f:\d+:\d+: .*\.$", line) for line in lines)
+
+
+def test_deep_nesting_does_no_harm() -> None:
+    """A file that is nothing but brackets is refused, however many there are."""
+    assert "levels of nesting" in said("[" * 200_000)[0]
+
+
+def test_all_problems_are_said_at_once() -> None:
+    """Every problem of every document is said, in the order of the file, each once."""
+    lines = said(
+        f"{HEAD}spec: {{podSelector: {{}}, mode: of, egress: []}}\n---\n"
+        f"{HEAD}spec: {{podSelector: {{}}, ingress: [{{ports: [{{port: x}}]}}]}}\n"
+    )
+    assert [line.split(":")[1] for line in lines] == ["4", "4", "9"]
+
+
+def test_a_column_is_that_of_the_fault() -> None:
+    """Within a path the column is that of the character that is wrong."""
+    (line,) = said(
+        f'{HEAD}spec:\n  podSelector: {{}}\n  ingress: [{{httpRules: [{{path: "/a//b"}}]}}]\n'
+    )
+    assert line.startswith("f:6:37: an empty segment")
+
+
+def test_too_many_entries() -> None:
+    """More entries than can be told apart are refused."""
+    many = ", ".join(["{}"] * 257)
+    (line,) = said(f"{HEAD}spec: {{podSelector: {{}}, ingress: [{many}]}}\n")
+    assert "257 entries, and 256" in line
+
+
+def test_files_and_directories(tmp_path: Path) -> None:
+    """A directory's *.yaml and *.yml files are read by name, with several documents each."""
+    (tmp_path / "b.yaml").write_text(ISSUE)
+    (tmp_path / "a.yml").write_text(f"{HEAD}spec: {{podSelector: {{}}}}\n---\n---\n")
+    (tmp_path / "c.txt").write_text("no policy")
+    (tmp_path / ".hidden.yaml").write_text("no policy")
+    found = load_policies([tmp_path, tmp_path / "b.yaml"])
+    assert [policy.name for policy in found] == ["p", "backend-api-policy"]
+
+
+def test_problems_of_several_files(tmp_path: Path) -> None:
+    """The problems of all files are said, and two policies of one name are a problem."""
+    (tmp_path / "a.yaml").write_text(ISSUE.replace("v1alpha1", "v1"))
+    (tmp_path / "b.yaml").write_text(ISSUE)
+    (tmp_path / "c.yaml").write_text(ISSUE)
+    (tmp_path / "d.yaml").write_bytes(b"\xff")
+    (tmp_path / "e.yaml").write_bytes(b"#" * (17 << 20))
+    with pytest.raises(PolicyError) as caught:
+        load_policies([tmp_path, tmp_path / "none"])
+    text = str(caught.value)
+    assert "a.yaml:1:13: apiVersion is axon.dev/v1" in text
+    assert f"c.yaml:1:1: default/backend-api-policy is in {tmp_path}/b.yaml:1:1 already" in text
+    assert "d.yaml: it is not text in UTF-8 (byte 1)" in text
+    assert "e.yaml: it has more than 16 MiB" in text
+    assert f"Cannot read {tmp_path}/none: No such file" in text

@@ -1,0 +1,148 @@
+"""Labels that the user gives: what a file may say, and who has them then."""
+
+from __future__ import annotations
+
+from ipaddress import ip_network
+
+import pytest
+
+from axon.errors import PolicyError
+from axon.policy.compiler.compile import Compiler, Host
+from axon.policy.files.load import parse_policies
+from axon.policy.files.readgiven import COMBINATIONS, ENTRIES, parse_given
+from axon.policy.language.labels import SERVICE, UNIT, Party
+from axon.policy.parties.given import Given
+
+NGINX = Party.of({UNIT: "nginx.service", SERVICE: "nginx.service"})
+BARE = Party.of({})
+EXAMPLE = """\
+- match: {unit: nginx.service}
+  labels: {app: frontend, tier: web}
+- match: {container: shop-db}
+  labels: {app: db}
+  namespace: shop
+- match: {command: node, port: 8080}
+  labels: {app: backend}
+- match: {service: "python3:9000"}
+  labels: {app: admin}
+- match: {address: 10.0.0.0/24}
+  labels: {zone: office}
+- match: {address: 10.0.0.7}
+  labels: {app: laptop}
+"""
+
+
+def given(text: str) -> Given:
+    """Read a file's text."""
+    return parse_given(text, "labels.yaml")
+
+
+def wrong(text: str) -> str:
+    """Return what is said of a file's text."""
+    with pytest.raises(PolicyError) as refused:
+        given(text)
+    return str(refused.value)
+
+
+def test_by_unit_command_port_and_service() -> None:
+    """Labels go to whom an entry fits; a service that is named after its port is a server only."""
+    found = given(EXAMPLE)
+    assert found.workload(NGINX, "nginx", "80").labels["app"] == "frontend"
+    assert found.caller(NGINX, "nginx").labels["tier"] == "web"
+    assert found.workload(BARE, "node", "8080").labels == {"app": "backend"}
+    assert found.workload(BARE, "node", "8081") == BARE
+    assert found.caller(BARE, "node") == BARE
+    assert found.workload(BARE, "python3", "9000").labels == {"app": "admin"}
+    assert found.workload(NGINX, "python3", "9000").labels["app"] == "frontend"
+
+
+def test_addresses() -> None:
+    """An address has the labels of every network that it is in."""
+    found = given(EXAMPLE).networks()
+    assert found[ip_network("10.0.0.0/24")].labels == {"zone": "office"}
+    assert found[ip_network("10.0.0.7/32")].labels == {"zone": "office", "app": "laptop"}
+
+
+def test_later_entries_count() -> None:
+    """Of several entries that say a label of somebody the last one counts, whatever it asks for."""
+    unit, port = "{unit: nginx.service}", "{port: 80}"
+    text = "- {{match: {}, labels: {{app: a}}}}\n- {{match: {}, labels: {{app: b}}}}\n"
+    for first, last in ((unit, port), (port, unit)):
+        assert given(text.format(first, last)).workload(NGINX, "x", "80").labels["app"] == "b"
+
+
+def test_namespaces() -> None:
+    """An entry may put somebody into a namespace, whose policies select them then."""
+    container = Party.of({"axon.dev/container": "shop-db"})
+    assert given(EXAMPLE).workload(container, "postgres", "5432").namespace == "shop"
+
+
+def test_they_are_compiled() -> None:
+    """A policy that asks for labels of the user's selects servers and callers that have them."""
+    policies = parse_policies(
+        "apiVersion: axon.dev/v1alpha1\nkind: L7NetworkPolicy\nmetadata: {name: p}\n"
+        "spec:\n  podSelector: {matchLabels: {app: backend}}\n"
+        "  ingress: [{from: [{podSelector: {matchLabels: {app: frontend}}}]}]\n",
+        "p.yaml",
+    )
+    labels = given(EXAMPLE)
+    compiled = Compiler(1).compile(
+        policies, Host({7: NGINX, 8: BARE}, labels.networks(), given=labels)
+    )
+    rows = {
+        (int(t["cgroup"]), bytes(t["comm"]).rstrip(b"\0"), int(t["port"])): int(s)
+        for t, s in zip(compiled.targets, compiled.sets, strict=True)
+    }
+    assert {key for key, chosen in rows.items() if chosen} == {(0, b"node", 8080)}
+    assert [p.labels["app"] for p in compiled.parties.values() if "tier" in p.labels] == [
+        "frontend"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{match: {unit: a.service}}", "1:1: a file of labels must be a list"),
+        ("- {labels: {app: a}}", "1:3: an entry needs match"),
+        ("- {match: {}, labels: {app: a}}", "1:11: match names nobody"),
+        ("- {match: {units: a.service}, labels: {app: a}}", "1:12: match has no field units"),
+        ("- {match: {unit: nginx}, labels: {app: a}}", "write nginx.service"),
+        ("- {match: {command: a-very-long-command}, labels: {app: a}}", 'write "a-very-long-com"'),
+        ("- {match: {port: 70000}, labels: {app: a}}", "write one from 1 to 65535"),
+        (
+            "- {match: {port: 80}, labels: {axon.dev/unit: a}}",
+            "1:32: axon.dev/unit is a label that",
+        ),
+        ("- {match: {port: 80}, labels: {app: 1}}", 'write "1" in quotes'),
+        ("- {match: {port: 80}, labels: {a b: x}}", "'a b' is no label"),
+        ("- {match: {port: 80}}", "an entry needs labels"),
+        ("- {match: {port: 80}, labels: {a: b}, namespace: A}", "'A' is no namespace"),
+        ("- {match: {address: 10.0.0.1/24}, labels: {a: b}}", "write 10.0.0.0/24"),
+        ("- {match: {address: 10.x}, labels: {a: b}}", "is no network"),
+        ("- {match: {address: 127.0.0.1}, labels: {a: b}}", "this host itself"),
+        ("- {match: {address: 10.0.0.1, port: 80}, labels: {a: b}}", "address stands beside"),
+        ("- {match: *a, labels: {a: b}}", "*a is a YAML alias"),
+        ("- {match: {unit: ''}, labels: {a: b}}", "unit is never ''"),
+    ],
+)
+def test_what_is_wrong(text: str, said: str) -> None:
+    """Each mistake is said with its line and column, and what to write instead."""
+    message = wrong(text)
+    assert message.startswith("labels.yaml:1:")
+    assert said in message
+
+
+def test_bounds() -> None:
+    """Too many entries, or combinations of commands and ports, are refused."""
+    entry = "- {{match: {{port: {}}}, labels: {{a: b}}}}\n"
+    assert f"Axon takes {ENTRIES:,}" in wrong(entry.format(80) * (ENTRIES + 1))
+    ports = "".join(entry.format(n + 1) for n in range(COMBINATIONS // 2))
+    given(ports)
+    assert "2 commands and" in wrong(
+        ports + "- {match: {command: a}, labels: {a: b}}\n- {match: {command: b}, labels: {a: b}}\n"
+    )
+
+
+def test_nothing_is_said() -> None:
+    """An empty file gives nobody a label."""
+    assert given("# nothing\n") == Given()
