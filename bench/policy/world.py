@@ -9,11 +9,10 @@ from statistics import median, quantiles
 
 from axon.kernel import Kernel, tc
 from axon.policy.compiler.compile import Host
+from axon.policy.compiler.layout import HostMode
 from axon.policy.enforcer import Enforcer
 from axon.policy.files.load import parse_policies
 from bench.world import axon
-
-_ENFORCE = 2
 
 
 @contextmanager
@@ -22,7 +21,7 @@ def judging(group: Path, interfaces: Iterable[int]) -> Iterator[tuple[Kernel, En
     with axon(group, policy_memory=256 << 20) as kernel:
         for ifindex in interfaces:
             kernel.gate.attach(tc.Point(ifindex))
-        kernel.gate.mode = _ENFORCE
+        kernel.gate.mode = HostMode.ENFORCE
         yield (
             kernel,
             Enforcer(kernel.gate, kernel.quiesce),

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import cast
 
 from axon.agent.exchanges import Name, exchanges
 from axon.agent.listed import listed
@@ -21,14 +21,13 @@ from axon.kernel.gate import Gate
 from axon.kernel.system import wait_for_runs
 from axon.log import get
 from axon.policy.compiler.compile import Compiled, Host
+from axon.policy.compiler.layout import HostMode
 from axon.policy.enforcer import Enforcer
 from axon.policy.files.directory import busy
 from axon.policy.files.load import Library
 from axon.policy.language.labels import Party
 from axon.policy.language.model import Policy
 
-ENFORCE = 2
-_MODES: tuple[Literal["off", "audit", "enforce"], ...] = ("off", "audit", "enforce")
 _LEFT = (
     "The policies in force are those of an earlier agent: set policy, or end them by axon detach."
 )
@@ -68,7 +67,7 @@ class Policies:
     def enforce(self, gate: Gate) -> None:
         """Bring the policies into force in a gate; raise AxonError or OSError if that fails."""
         if gate.generation == 0:
-            gate.mode = ENFORCE
+            gate.mode = HostMode.ENFORCE
         self._enforcer = Enforcer(gate, wait_for_runs)
         self._apply(self._enforcer)
 
@@ -113,7 +112,7 @@ class Policies:
         return api.Policies(
             directory=_absolute(self._directory),
             labels=_absolute(self._labels),
-            mode=_MODES[gate.mode],
+            mode=cast("api.HostMode", HostMode(gate.mode).name.lower()),
             generation=gate.generation,
             problem=self.problem or ("" if self._directory else _LEFT),
             policies=listed(self, servers),

@@ -6,17 +6,16 @@ from collections.abc import Mapping
 
 from axon.kernel import Kernel
 from axon.policy.compiler.compile import Compiled
+from axon.policy.compiler.layout import HostMode
 from axon.policy.language.labels import DERIVED, SERVICE, Party
 from axon.policy.language.model import Mode
-
-_AUDIT = 1  # enum ax_pol_mode
 
 
 def tell_audited(kernel: Kernel, compiled: Compiled | None) -> None:
     """Have requests told of that pass though a policy would deny them, if there can be any."""
     policies = compiled.policies.values() if compiled else ()
     audits = any(policy.mode is Mode.AUDIT for policy in policies)
-    kernel.ctl["audit"] = audits or kernel.gate.mode == _AUDIT
+    kernel.ctl["audit"] = audits or kernel.gate.mode == HostMode.AUDIT
 
 
 def callers(compiled: Compiled | None) -> Mapping[int, str]:

@@ -6,6 +6,8 @@ from typing import Literal
 
 import msgspec
 
+HostMode = Literal["off", "audit", "enforce"]
+
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """One policy in force."""
@@ -37,7 +39,7 @@ class Policies(msgspec.Struct, frozen=True, kw_only=True):
     """Where they are read from; null where the agent reads none."""
     labels: str | None
     """The file of labels, if there is one."""
-    mode: Literal["off", "audit", "enforce"]
+    mode: HostMode
     """What the host does with what is denied: axon policy mode."""
     generation: int
     """Raised whenever what is in force changes; 0: nothing was ever in force."""

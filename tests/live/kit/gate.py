@@ -17,15 +17,13 @@ import pytest
 from axon.kernel import tc
 from axon.kernel.system import cgroup_root
 from axon.policy.compiler.compile import Compiled, Host
+from axon.policy.compiler.layout import HostMode
 from axon.policy.enforcer import Enforcer
 from axon.policy.files.load import parse_policies
 from tests.live.kit.axon import Axon
 from tests.live.kit.world import Place
 
 T = TypeVar("T")
-OFF, AUDIT, ENFORCE = range(3)
-"""enum ax_pol_mode."""
-
 _CLONE_NEWNET = 0x40000000
 _CONTRACT = Path(__file__).parents[3] / "bpf" / "axon_policy.h"
 _BODY = b"Denied by network policy.\n"
@@ -100,20 +98,24 @@ class Guarded:
         inside(self.place, lambda: self.gate.attach(point))
         self._detach.callback(inside, self.place, lambda: tc.detach(point))
 
-    def force(self, text: str, *, mode: int = ENFORCE, host: Host | None = None) -> Compiled:
+    def force(
+        self, text: str, *, mode: HostMode = HostMode.ENFORCE, host: Host | None = None
+    ) -> Compiled:
         """Put the policies of a YAML text into force, and no others."""
         compiled = self.enforcer.apply(parse_policies(text, "test.yaml"), host or Host())
         self.gate.mode = mode
         return compiled
 
-    def allow(self, port: int, *rules: str, mode: int = ENFORCE, spec: str = "") -> None:
+    def allow(
+        self, port: int, *rules: str, mode: HostMode = HostMode.ENFORCE, spec: str = ""
+    ) -> None:
         """Put one policy into force, `default/web`: these httpRules, in YAML, for a port."""
         self.force(policy("web", port, *rules, spec=spec), mode=mode)
 
     def release(self) -> None:
         """Let no policy be in force."""
         self.enforcer.apply([], Host())
-        self.gate.mode = OFF
+        self.gate.mode = HostMode.OFF
 
     def denials(self) -> dict[str, int]:
         """Return the counters of denials by reason, without AX_DENY_; those that are not 0."""

@@ -8,11 +8,9 @@ import time
 import pytest
 
 from axon.policy.compiler.compile import Host
+from axon.policy.compiler.layout import HostMode
 from axon.policy.language.labels import Party
 from tests.live.kit.gate import (
-    AUDIT,
-    ENFORCE,
-    OFF,
     End,
     Guarded,
     caller_cgroup,
@@ -231,8 +229,8 @@ def test_older_within_a_head(gate: Guarded, anywhere: Listener) -> None:
     assert rest(wire.server, 1.0).data == b""
 
 
-@pytest.mark.parametrize("mode", [OFF, AUDIT])
-def test_off_for_a_while(gate: Guarded, anywhere: Listener, mode: int) -> None:
+@pytest.mark.parametrize("mode", [HostMode.OFF, HostMode.AUDIT])
+def test_off_for_a_while(gate: Guarded, anywhere: Listener, mode: HostMode) -> None:
     """Nothing hangs when the gate was off, or only looking on, for part of a connection."""
     for part in (get("/secret"), post("/secret", b"b" * 50)[:-20], get("/pub/a")[:10]):
         gate.allow(anywhere.port, PUBLIC)
@@ -240,7 +238,7 @@ def test_off_for_a_while(gate: Guarded, anywhere: Listener, mode: int) -> None:
         wire.exchange(get("/pub/a"))
         gate.gate.mode = mode
         wire.ask(part)
-        gate.gate.mode = ENFORCE
+        gate.gate.mode = HostMode.ENFORCE
         wire.client.sendall(b"\r\n" + get("/secret"))
         seen = rest(wire.server, 2.0)
         assert seen.how == "reset"
@@ -249,7 +247,7 @@ def test_off_for_a_while(gate: Guarded, anywhere: Listener, mode: int) -> None:
 
 def test_mode_off(gate: Guarded, anywhere: Listener) -> None:
     """Nothing is judged in mode off."""
-    gate.allow(anywhere.port, PUBLIC, mode=OFF)
+    gate.allow(anywhere.port, PUBLIC, mode=HostMode.OFF)
     before = gate.verdicts()
     wire = anywhere.connect()
     for raw in (get("/secret"), b"\0\1\2", b"GET\n\n"):
@@ -261,7 +259,7 @@ def test_mode_off(gate: Guarded, anywhere: Listener) -> None:
 @pytest.mark.parametrize("spec", ["", "mode: audit"])
 def test_audit(gate: Guarded, anywhere: Listener, spec: str) -> None:
     """Under audit, of the node or of the policy, everything passes and is counted."""
-    gate.allow(anywhere.port, PUBLIC, mode=ENFORCE if spec else AUDIT, spec=spec)
+    gate.allow(anywhere.port, PUBLIC, mode=HostMode.ENFORCE if spec else HostMode.AUDIT, spec=spec)
     before = gate.verdicts()
     wire = anywhere.connect()
     for path in ("/pub/a", "/pub/a", "/secret", "/secret", "/secret", "/pub/a"):
@@ -276,7 +274,7 @@ def test_audit(gate: Guarded, anywhere: Listener, spec: str) -> None:
 @pytest.mark.parametrize("spec", ["", "mode: audit"])
 def test_audit_of_what_is_no_http(gate: Guarded, anywhere: Listener, spec: str) -> None:
     """Under audit, what is not HTTP, or not strictly, passes and is counted with its reason."""
-    gate.allow(anywhere.port, PUBLIC, mode=ENFORCE if spec else AUDIT, spec=spec)
+    gate.allow(anywhere.port, PUBLIC, mode=HostMode.ENFORCE if spec else HostMode.AUDIT, spec=spec)
     before = gate.verdicts().audit
     for raw in (b"\x16\x03\x01\0\0 hello", b"GET /pub/a HTTP/1.1\nHost: a\n\n"):
         wire = anywhere.connect()

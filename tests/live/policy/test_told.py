@@ -10,8 +10,9 @@ import pytest
 from axon.agent.matching import compile_filter
 from axon.api.filters import parse
 from axon.policy.compiler.compile import Host
+from axon.policy.compiler.layout import HostMode
 from axon.policy.language.labels import Party
-from tests.live.kit.gate import AUDIT, End, Guarded, caller_cgroup, expect_403, rest
+from tests.live.kit.gate import End, Guarded, caller_cgroup, expect_403, rest
 from tests.live.kit.wire import Listener, get, head, post
 
 RULES = ("{method: GET, path: /pub/*}", "{method: POST, path: /in}")
@@ -135,7 +136,7 @@ def test_audited(told: Guarded, anywhere: Listener, spec: str) -> None:
     """Under audit the record of the answered request says that it would have been denied; all of
     them are told of, within the bound for errors.
     """
-    told.allow(anywhere.port, *RULES, mode=2 if spec else AUDIT, spec=spec)
+    told.allow(anywhere.port, *RULES, mode=HostMode.ENFORCE if spec else HostMode.AUDIT, spec=spec)
     wire = anywhere.connect()
     wire.exchange(get("/other"))
     wire.exchange(get("/pub/a"))

@@ -6,10 +6,14 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from axon.api import policy as api
 from axon.cli import main
+from axon.cli.policy.mode import MODES
+from axon.policy.compiler.layout import HostMode
 from tests.unit.policy.files.test_read import ISSUE
 
 ASKED = ("--workload", "app=backend", "--from", "app=frontend")
@@ -85,6 +89,12 @@ def test_test(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     said = capsys.readouterr()
     assert said.out.startswith(f"{expected}:2:3: expected allow, but it is dropped.")
     assert said.err == "1 of 2 as expected\n"
+
+
+def test_modes_are_the_kernels() -> None:
+    """The command line, the API and the kernel have the same modes of a host."""
+    words = tuple(mode.name.lower() for mode in HostMode)
+    assert words == MODES == get_args(api.HostMode)
 
 
 def test_without_policies_yaml_is_not_imported() -> None:

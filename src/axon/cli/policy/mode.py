@@ -10,7 +10,8 @@ import argparse
 
 from axon.cli.parser import add_config
 
-MODES = ("off", "audit", "enforce")  # enum ax_pol_mode
+MODES = ("off", "audit", "enforce")
+"""As HostMode has them, which a parser is not to import."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,15 +33,16 @@ def run(arguments: argparse.Namespace) -> int:
     from axon import kernel, settings
     from axon.errors import KernelError
     from axon.kernel import system
+    from axon.policy.compiler.layout import HostMode
 
     if system.missing_capabilities(system.capabilities()):
         raise KernelError("Reading the kernel programs' state needs root: try again with sudo.")
     loaded = settings.load(file=arguments.config, flags=settings.flags_of(arguments))
     with kernel.policy_mode(loaded.pin_dir) as control:
-        before = MODES[control.mode]
+        before = HostMode(control.mode).name.lower()
         if arguments.mode is None:
             print(before)
             return 0
-        control.mode = MODES.index(arguments.mode)
+        control.mode = HostMode[arguments.mode.upper()]
     print(f"{arguments.mode} (it was {before})")
     return 0

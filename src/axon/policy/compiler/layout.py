@@ -24,6 +24,14 @@ IDENT_FIRST: Final = 16
 """AX_IDENT_FIRST: the first number that stands for labels."""
 
 
+class HostMode(IntEnum):
+    """enum ax_pol_mode: what the host does with what is denied. A policy's own is `model.Mode`."""
+
+    OFF = 0
+    AUDIT = 1
+    ENFORCE = 2
+
+
 class SetFlag(IntFlag):
     """enum ax_pol_set_flag."""
 

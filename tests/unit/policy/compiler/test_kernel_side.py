@@ -67,14 +67,19 @@ def test_bounds_are_those_of_the_contract() -> None:
     assert {name: int(value) for name, value in defines.items()} == ours
     assert layout.RULES == layout.GROUPS * 64 * 64
     assert layout.DEPTH == DEPTH
-    kinds = re.findall(r"AX_POL_KIND_(\w+)", HEADER.split("enum ax_pol_kind {", 1)[1].split("}")[0])
+    kinds = re.findall(r"AX_POL_KIND_(\w+)", _enum("ax_pol_kind"))
     assert kinds == [kind.name for kind in layout.Kind]
-    flags = re.findall(
-        r"AX_POL_(\w+) = (\d)", HEADER.split("enum ax_pol_set_flag {", 1)[1].split("}")[0]
-    )
+    modes = re.findall(r"AX_POL_MODE_(\w+)", _enum("ax_pol_mode"))
+    assert dict(enumerate(modes)) == {mode.value: mode.name for mode in layout.HostMode}
+    flags = re.findall(r"AX_POL_(\w+) = (\d)", _enum("ax_pol_set_flag"))
     assert dict(flags) == {flag.name: str(flag.value) for flag in layout.SetFlag}
     assert f"AX_IDENT_FIRST = {layout.IDENT_FIRST}," in HEADER
     assert ENTRIES - 1 == 255
+
+
+def _enum(name: str) -> str:
+    """Return what stands in an enumeration of the header."""
+    return HEADER.split(f"enum {name} {{", 1)[1].split("}", 1)[0]
 
 
 @given(st.sets(st.integers(0, layout.RULES - 1), max_size=40))
