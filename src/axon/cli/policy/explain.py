@@ -1,7 +1,8 @@
 """`axon policy explain`.
 
 Judges one request as the kernel would. A workload and a caller are known by labels (app=frontend), or
-by a service's name as `axon top` shows it (nginx.service); a caller also by an address, or by both.
+by a service's name as `axon top` shows it (nginx.service, docker:web, python3:8080), which stands for its
+unit, container, or command and port; a caller also by an address, or by both.
 Without --from it is somebody of whom nothing is known.
 
   axon policy explain -f policies/ --workload app=backend --from app=frontend GET /api/users

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from axon.errors import PolicyError
 from axon.policy.judging.judge import Caller, Request
-from axon.policy.language.labels import COMMAND, NAMESPACE, PORT, SERVICE, Party
+from axon.policy.language.labels import COMMAND, CONTAINER, NAMESPACE, PORT, SERVICE, UNIT, Party
 from axon.policy.language.model import Address
 from axon.policy.parties.dynamic import service_of
 
@@ -20,7 +20,7 @@ def workload_of(words: Iterable[str], port: int | None, namespace: str = NAMESPA
 
     `port` is the one that the request arrives at. Raise PolicyError for what is neither.
     """
-    labels, address = _take(words)
+    labels, address = _known(words, server=True)
     if address is not None:
         raise PolicyError(
             f"A workload is known by its labels, not by its address {address}: write "
@@ -39,7 +39,7 @@ def caller_of(words: Iterable[str], namespace: str = NAMESPACE) -> Caller:
 
     Nothing at all is somebody unknown.
     """
-    labels, address = _take(words)
+    labels, address = _known(words, server=False)
     if COMMAND in labels:
         labels.setdefault(SERVICE, service_of(labels[COMMAND], None))
     return Caller(Party.of(labels, namespace) if labels else None, address)
@@ -52,7 +52,7 @@ def labels_of(words: Iterable[str]) -> dict[str, str]:
 
 def port_of(workload: Iterable[str], port: int | None) -> int:
     """Return the port of a request: as it was said, else the workload's, else 80."""
-    said = _take(workload)[0].get(PORT, "")
+    said = _known(workload, server=True)[0].get(PORT, "")
     if port is None:
         return int(said) if said.isascii() and said.isdigit() else PORT_IF_NOT_SAID
     return port
@@ -66,6 +66,26 @@ def request_of(method: str, target: str, host: str | None, port: int) -> Request
 def words_of(text: str) -> list[str]:
     """Return the words of a list with commas."""
     return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def _known(words: Iterable[str], *, server: bool) -> tuple[dict[str, str], Address | None]:
+    """Return what words say of a workload or a caller, with what a service's name says of it."""
+    labels, address = _take(words)
+    return _of_service(labels.get(SERVICE, ""), server=server) | labels, address
+
+
+def _of_service(name: str, *, server: bool) -> dict[str, str]:
+    """Return the labels that Axon gives beside a service's name: of a unit (nginx.service), a container
+    (docker:web), a server (python3:8080) or a caller (curl).
+    """
+    first, colon, last = name.rpartition(":")
+    if not colon:
+        if name.endswith(".service"):
+            return {UNIT: name}
+        return {} if server or not name else {COMMAND: name}
+    if last.isascii() and last.isdigit() and len(last) <= 5:
+        return {COMMAND: first, PORT: last} if server else {}
+    return {CONTAINER: name.partition(":")[2]}
 
 
 def _take(words: Iterable[str]) -> tuple[dict[str, str], Address | None]:

@@ -11,7 +11,7 @@ from axon.errors import PolicyError
 from axon.policy import Caller, Party, Policy, Request, Verdict, judge, parse_policies
 from axon.policy.judging.asked import caller_of, port_of, words_of, workload_of
 from axon.policy.judging.expect import read_expectations
-from axon.policy.language.labels import COMMAND, PORT, SERVICE
+from axon.policy.language.labels import COMMAND, CONTAINER, PORT, SERVICE, UNIT
 from tests.unit.policy.files.test_read import ISSUE
 
 BACKEND = Party.of({"app": "backend"})
@@ -105,7 +105,6 @@ def test_what_is_not_http() -> None:
 
 def test_who_is_meant() -> None:
     """Words are labels, a service or an address; command and port say more where they are known."""
-    assert workload_of(["nginx.service"], 80).labels == {SERVICE: "nginx.service", PORT: "80"}
     assert workload_of(["axon.dev/command=python3"], 8080).labels == {
         COMMAND: "python3",
         PORT: "8080",
@@ -115,7 +114,6 @@ def test_who_is_meant() -> None:
         Party.of({"app": "a"}), ip_address("10.0.0.7")
     )
     assert caller_of(["[fd00::1]"]).address == ip_address("fd00::1")
-    assert caller_of(["docker:web"]).party == Party.of({SERVICE: "docker:web"})
     assert caller_of(["axon.dev/command=curl"]).party == Party.of(
         {COMMAND: "curl", SERVICE: "curl"}
     )
@@ -126,6 +124,22 @@ def test_who_is_meant() -> None:
         caller_of(["10.0.0"])
     with pytest.raises(PolicyError, match="not by its address"):
         workload_of(["10.0.0.1"], 80)
+
+
+def test_what_a_service_is_called() -> None:
+    """The name of a service says what Axon labels it with beside that; what is said is not changed."""
+    unit = {SERVICE: "nginx.service", UNIT: "nginx.service"}
+    container = {SERVICE: "docker:web", CONTAINER: "web"}
+    assert workload_of(["nginx.service"], 80).labels == unit | {PORT: "80"}
+    assert caller_of(["nginx.service"]).party == Party.of(unit)
+    assert workload_of(["docker:web"], 80).labels == container | {PORT: "80"}
+    assert caller_of(["docker:web"]).party == Party.of(container)
+    server = {SERVICE: "python3:8080", COMMAND: "python3", PORT: "8080"}
+    assert workload_of(["python3:8080"], port_of(["python3:8080"], None)).labels == server
+    assert caller_of(["python3:8080"]).party == Party.of({SERVICE: "python3:8080"})
+    assert workload_of(["web"], 80).labels == {SERVICE: "web", PORT: "80"}
+    assert caller_of(["curl"]).party == Party.of({SERVICE: "curl", COMMAND: "curl"})
+    assert workload_of(["nginx.service", "axon.dev/unit=a.service"], 80).labels[UNIT] == "a.service"
 
 
 EXPECTED = """\
