@@ -91,6 +91,75 @@ def test_test(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert said.err == "1 of 2 as expected\n"
 
 
+LABELS = """\
+- match: {unit: web.service}
+  labels: {app: backend}
+- match: {command: curl}
+  labels: {app: admin}
+- match: {address: 10.0.0.0/24}
+  labels: {app: frontend}
+"""
+
+
+@pytest.fixture
+def labels(tmp_path: Path) -> Path:
+    """A file of labels."""
+    path = tmp_path / "labels"
+    path.write_text(LABELS)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("who", "request_", "verdict"),
+    [
+        ("10.0.0.7", "GET /api/users", "forwarded"),
+        ("10.0.0.7", "PUT /api/users", "dropped"),
+        ("10.0.1.7", "GET /api/users", "dropped"),
+        ("curl", "PUT /api/users", "forwarded"),
+        ("axon.dev/command=wget", "PUT /api/users", "dropped"),
+        ("", "GET /api/users", "dropped"),
+    ],
+)
+def test_labels_of_the_users(
+    file: Path,
+    labels: Path,
+    capsys: pytest.CaptureFixture[str],
+    who: str,
+    request_: str,
+    verdict: str,
+) -> None:
+    """Workloads, callers and addresses have the labels of the file that the agent has, for both verbs."""
+    explain = ["policy", "explain", "-f", str(file), "--workload", "web.service", "--from", who]
+    assert main([*explain, *request_.split()]) == 0
+    assert capsys.readouterr().out.startswith("none: ")
+    assert main([*explain, *request_.split(), "--labels", str(labels)]) == 0
+    assert capsys.readouterr().out.startswith(f"{verdict}: ")
+    expected = file.parent / "expected"
+    expect = "allow" if verdict == "forwarded" else "deny"
+    expected.write_text(
+        f"- {{request: {request_}, from: '{who}', workload: web.service, expect: {expect}}}\n"
+    )
+    assert main(["policy", "test", "-f", str(file), "--labels", str(labels), str(expected)]) == 0
+
+
+@pytest.mark.parametrize("verb", ["explain", "test"])
+def test_a_broken_file_of_labels(
+    file: Path, labels: Path, capsys: pytest.CaptureFixture[str], verb: str
+) -> None:
+    """What is wrong with the labels is said by line and column, and that there is no such file."""
+    asked = (*ASKED, "GET", "/") if verb == "explain" else (str(file),)
+    command = ["policy", verb, "-f", str(file), "--labels", str(labels), *asked]
+    labels.write_text("- match: {unit: nginx}\n  label: {app: frontend}\n")
+    assert main(command) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.splitlines()[0].startswith(f"axon: {labels}:1:")
+    assert f"{labels}:2:3: " in said.err
+    labels.unlink()
+    assert main(command) == 1
+    assert capsys.readouterr().err.startswith(f"axon: Cannot read {labels}: No such file")
+
+
 def test_modes_are_the_kernels() -> None:
     """The command line, the API and the kernel have the same modes of a host."""
     words = tuple(mode.name.lower() for mode in HostMode)

@@ -17,7 +17,10 @@ import argparse
 import importlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final, cast
+from typing import TYPE_CHECKING, Final, cast
+
+if TYPE_CHECKING:
+    from axon.policy.parties.given import Given
 
 VERBS: Final[Mapping[str, str]] = {
     "validate": "check policies: all that is wrong, with line and column",
@@ -67,3 +70,19 @@ def add_files(parser: argparse.ArgumentParser) -> None:
         "-f", "--file", type=Path, metavar="PATH", action="append", required=True,
         help="a file of policies, or a directory of them; may be given several times",
     )  # fmt: skip
+
+
+def add_labels(parser: argparse.ArgumentParser) -> None:
+    """Add the option that names the user's labels."""
+    parser.add_argument(
+        "--labels", type=Path, metavar="FILE",
+        help="labels of workloads, callers and addresses, as in the setting policy_labels",
+    )  # fmt: skip
+
+
+def labels(arguments: argparse.Namespace) -> Given:
+    """Return what the user's labels are. Raise PolicyError, which says all that is wrong."""
+    from axon.policy.files.readgiven import read_given
+    from axon.policy.parties.given import NOTHING
+
+    return read_given(arguments.labels) if arguments.labels else NOTHING

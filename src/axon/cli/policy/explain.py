@@ -3,7 +3,8 @@
 Judges one request as the kernel would. A workload and a caller are known by labels (app=frontend), or
 by a service's name as `axon top` shows it (nginx.service, docker:web, python3:8080), which stands for its
 unit, container, or command and port; a caller also by an address, or by both.
-Without --from it is somebody of whom nothing is known.
+Without --from it is somebody of whom nothing is known. With --labels they have the labels of that file
+too, an address those of its network.
 
   axon policy explain -f policies/ --workload app=backend --from app=frontend GET /api/users
   axon policy explain -f policies/ --workload nginx.service --from 10.0.0.7 POST /login --port 8080
@@ -16,7 +17,7 @@ import json
 from typing import TYPE_CHECKING
 
 from axon.cli.parser import add_output
-from axon.cli.policy import add_files
+from axon.cli.policy import add_files, add_labels, labels
 
 if TYPE_CHECKING:
     from axon.policy.judging.judge import Decision
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the verb's options."""
     add_files(parser)
+    add_labels(parser)
     parser.add_argument(
         "--workload", required=True, metavar="WHO", help="who is asked: KEY=VALUE,... or a service"
     )
@@ -58,11 +60,12 @@ def run(arguments: argparse.Namespace) -> int:
     from axon.policy.judging import asked
 
     policies = load_policies(arguments.file)
+    given = labels(arguments)
     who = asked.words_of(arguments.workload)
     port = asked.port_of(who, arguments.port)
-    workload = asked.workload_of(who, port, arguments.namespace)
+    workload = asked.workload_of(who, port, arguments.namespace, given)
     caller = asked.caller_of(
-        asked.words_of(arguments.caller), arguments.from_namespace or arguments.namespace
+        asked.words_of(arguments.caller), arguments.from_namespace or arguments.namespace, given
     )
     request = asked.request_of(arguments.method, arguments.path, arguments.host, port)
     decision = judge(policies, workload, caller, request)

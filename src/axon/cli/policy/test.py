@@ -2,7 +2,8 @@
 
 The file is a YAML list. An entry says who asks whom for what, and whether it should be allowed; with
 rule also which policy or rule should decide it. What a policy in mode audit does not allow counts as
-denied. The exit status is 1 if anything is otherwise.
+denied. Who is meant is written as for axon policy explain, and with --labels has the labels of that file
+too. The exit status is 1 if anything is otherwise.
 
   - {request: GET /api/users, from: app=frontend, workload: app=backend, expect: allow}
   - {request: DELETE /api/users, from: 10.0.0.7, workload: nginx.service, expect: deny, host: a.example}
@@ -15,12 +16,13 @@ import argparse
 import sys
 from pathlib import Path
 
-from axon.cli.policy import add_files
+from axon.cli.policy import add_files, add_labels, labels
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the verb's options."""
     add_files(parser)
+    add_labels(parser)
     parser.add_argument("expectations", type=Path, metavar="FILE", help="what is expected")
 
 
@@ -30,7 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
     from axon.policy.judging.expect import read_expectations
 
     policies = load_policies(arguments.file)
-    expectations = read_expectations(arguments.expectations)
+    expectations = read_expectations(arguments.expectations, labels(arguments))
     differences = [d for one in expectations if (d := one.difference(policies)) is not None]
     for difference in differences:
         print(difference)

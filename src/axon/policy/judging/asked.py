@@ -10,15 +10,19 @@ from axon.errors import PolicyError
 from axon.policy.judging.judge import Caller, Request
 from axon.policy.language.labels import COMMAND, CONTAINER, NAMESPACE, PORT, SERVICE, UNIT, Party
 from axon.policy.language.model import Address
-from axon.policy.parties.dynamic import service_of
+from axon.policy.parties.dynamic import OTHER, service_of
+from axon.policy.parties.given import NOTHING, Given
 
 PORT_IF_NOT_SAID = 80
 
 
-def workload_of(words: Iterable[str], port: int | None, namespace: str = NAMESPACE) -> Party:
+def workload_of(
+    words: Iterable[str], port: int | None, namespace: str = NAMESPACE, given: Given = NOTHING
+) -> Party:
     """Return the workload that is meant by `key=value` pairs, or by a service's name.
 
-    `port` is the one that the request arrives at. Raise PolicyError for what is neither.
+    `port` is the one that the request arrives at; labels that are `given` to such a workload are
+    added. Raise PolicyError for what is neither.
     """
     labels, address = _known(words, server=True)
     if address is not None:
@@ -31,18 +35,23 @@ def workload_of(words: Iterable[str], port: int | None, namespace: str = NAMESPA
         labels[PORT] = str(port)
     if COMMAND in labels:
         labels.setdefault(SERVICE, service_of(labels[COMMAND], labels.get(PORT, "")))
-    return Party.of(labels, namespace)
+    party = Party.of(labels, namespace)
+    return given.workload(party, labels.get(COMMAND, OTHER), labels.get(PORT, OTHER))
 
 
-def caller_of(words: Iterable[str], namespace: str = NAMESPACE) -> Caller:
+def caller_of(words: Iterable[str], namespace: str = NAMESPACE, given: Given = NOTHING) -> Caller:
     """Return the caller that is meant by `key=value` pairs, a service's name, an address, or several.
 
-    Nothing at all is somebody unknown.
+    Labels that are `given` to such a caller are added; those of an address where nothing else is
+    said. Nothing at all is somebody unknown.
     """
     labels, address = _known(words, server=False)
     if COMMAND in labels:
         labels.setdefault(SERVICE, service_of(labels[COMMAND], None))
-    return Caller(Party.of(labels, namespace) if labels else None, address)
+    if labels:
+        party = Party.of(labels, namespace)
+        return Caller(given.caller(party, labels.get(COMMAND, OTHER)), address)
+    return Caller(None if address is None else given.at(address), address)
 
 
 def labels_of(words: Iterable[str]) -> dict[str, str]:

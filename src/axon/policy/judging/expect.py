@@ -16,6 +16,7 @@ from axon.policy.judging.judge import Caller, Decision, Request, Verdict, judge
 from axon.policy.language.labels import Party
 from axon.policy.language.model import Policy
 from axon.policy.language.problems import Mark, Problems
+from axon.policy.parties.given import NOTHING, Given
 
 _FIELDS = ("request", "from", "workload", "host", "port", "expect", "rule")
 _WORDS = ("allow", "deny")
@@ -56,10 +57,13 @@ def _names(got: Decision) -> set[str]:
     return names
 
 
-def read_expectations(path: Path) -> list[Expectation]:
-    """Return the expectations of a file. Raise PolicyError, which says all that is wrong in it."""
+def read_expectations(path: Path, given: Given = NOTHING) -> list[Expectation]:
+    """Return the expectations of a file, with the labels that are `given` to whom it names.
+
+    Raise PolicyError, which says all that is wrong in it.
+    """
     problems = Problems()
-    reader = _Reader(problems)
+    reader = _Reader(problems, given)
     found = []
     try:
         for root in documents(read_text(path), str(path)):
@@ -78,7 +82,8 @@ def read_expectations(path: Path) -> list[Expectation]:
 class _Reader:
     """Reads the entries of the list."""
 
-    def __init__(self, problems: Problems) -> None:
+    def __init__(self, problems: Problems, given: Given) -> None:
+        self._given = given
         self._access = Access(problems)
         self._problems = problems
 
@@ -109,8 +114,8 @@ class _Reader:
         port = port_of(workload, said)
         try:
             return Expectation(
-                workload_of(workload, port),
-                caller_of(caller),
+                workload_of(workload, port, given=self._given),
+                caller_of(caller, given=self._given),
                 request_of(method, target, host, port),
                 word == "allow",
                 rule,

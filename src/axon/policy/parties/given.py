@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from axon.policy.language.labels import COMMAND, PORT, SERVICE, Operator, Party, Requirement
-from axon.policy.language.model import Network
+from axon.policy.language.model import Address, Network
 from axon.policy.parties.dynamic import OTHER, commands_in, ports_in, service_of
 
 Value = TypeVar("Value")
@@ -48,6 +48,11 @@ class Given:
         """Return a cgroup's party with what is given to its callers of a command."""
         service = party.labels.get(SERVICE, service_of(command, None))
         return self._with(party, {COMMAND: command, SERVICE: service})
+
+    def at(self, address: Address) -> Party | None:
+        """Return who is at an address of another host; None if nothing is said of it."""
+        around = [one for one in self.entries if one.network and address in one.network]
+        return _said(Party.of({}), around) if around else None
 
     def networks(self) -> dict[Network, Party]:
         """Return who is at addresses of other hosts: the longest network that an address is in says

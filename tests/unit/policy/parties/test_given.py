@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 
 import pytest
 
@@ -15,6 +15,7 @@ from axon.policy.parties.given import Given
 
 NGINX = Party.of({UNIT: "nginx.service", SERVICE: "nginx.service"})
 BARE = Party.of({})
+LAPTOP = Party.of({"zone": "office", "app": "laptop"})
 EXAMPLE = """\
 - match: {unit: nginx.service}
   labels: {app: frontend, tier: web}
@@ -57,10 +58,13 @@ def test_by_unit_command_port_and_service() -> None:
 
 
 def test_addresses() -> None:
-    """An address has the labels of every network that it is in."""
-    found = given(EXAMPLE).networks()
-    assert found[ip_network("10.0.0.0/24")].labels == {"zone": "office"}
-    assert found[ip_network("10.0.0.7/32")].labels == {"zone": "office", "app": "laptop"}
+    """An address has the labels of every network that it is in, and one in none is nobody."""
+    found = given(EXAMPLE)
+    office, laptop = ip_network("10.0.0.0/24"), ip_network("10.0.0.7/32")
+    assert found.networks() == {office: Party.of({"zone": "office"}), laptop: LAPTOP}
+    assert found.at(ip_address("10.0.0.8")) == Party.of({"zone": "office"})
+    assert found.at(ip_address("10.0.0.7")) == LAPTOP
+    assert [found.at(ip_address(other)) for other in ("10.0.1.7", "::1")] == [None, None]
 
 
 def test_later_entries_count() -> None:
