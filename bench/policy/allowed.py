@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from pathlib import Path
 from statistics import median
-from tempfile import TemporaryDirectory
 
-from bench.cable import LOOPBACK, Cable, cable
+from bench.cable import Cable
 from bench.load import Asked, Asker, Way
-from bench.policy.rules import PATH, policy
+from bench.policy.rules import PATH
 from bench.policy.sidecars import RULES, SIDECARS, envoy_program
-from bench.policy.world import enforce, judging, spread
+from bench.policy.world import Scene, scene, spread
 from bench.report import Table
-from bench.world import CLIENT_CPU, SERVER_CPU, BenchError, cgroup, nginx, require
+from bench.world import BenchError, nginx, require
 
 BARE, CONTROL = "nginx alone", "nginx alone, again"
 SEEN, SEEN_AGAIN = "observed, no policy", "observed, no policy, again"
@@ -44,24 +42,15 @@ def measure(*, blocks: int = 6, seconds: float = 5.0) -> Table:
         ["", "requests a second", "of nginx alone", f"of {SEEN}", "P99, µs", "P99, of the one without",
          "CPU, µs a request: server's core", "both cores", "added on both"],
     )  # fmt: skip
-    with ExitStack() as all_:
-        folder = Path(all_.enter_context(TemporaryDirectory(prefix="axon-bench-")))
-        ours, others, client = (
-            all_.enter_context(cgroup(n)) for n in ("judged", "plain", "outside")
-        )
-        end = all_.enter_context(cable(here=SERVER_CPU, there=CLIENT_CPU))
-        _, enforcer = all_.enter_context(judging(ours, [LOOPBACK.ifindex, end.ifindex]))
-        enforce(enforcer, [policy(_PORTS[JUDGED], RULES)])
-        ask = Asker(folder, client)
+    with scene(_PORTS[JUDGED]) as here:
         for (place, kind), way in _WAYS.items():
-            where = LOOPBACK if place == "loopback" else end
             found = []
             for _ in range(blocks):
                 # anew for each block: where in memory a server lies makes a difference of some per cent
                 with ExitStack() as servers:
-                    for server in _servers(ours, others):
+                    for server in _servers(here):
                         servers.enter_context(server)
-                    found.append(_block(ask, where, way, seconds))
+                    found.append(_block(here.ask, here.ends[place], way, seconds))
             table.rows += [
                 [f"{place}, {kind}: {name}", *_cells(name, found, paced=bool(way.rate))]
                 for name in _PORTS
@@ -83,13 +72,13 @@ def measure(*, blocks: int = 6, seconds: float = 5.0) -> Table:
     return table
 
 
-def _servers(ours: Path, others: Path) -> list[AbstractContextManager[object]]:
-    servers: list[AbstractContextManager[object]] = [nginx(others, _UPSTREAM)]
+def _servers(here: Scene) -> list[AbstractContextManager[object]]:
+    servers: list[AbstractContextManager[object]] = [nginx(here.plain, _UPSTREAM)]
     for name, port in _PORTS.items():
         if name in SIDECARS:
-            servers.append(SIDECARS[name](others, port, _UPSTREAM))
+            servers.append(SIDECARS[name](here.plain, port, _UPSTREAM))
         else:
-            servers.append(nginx(ours if name in _OURS else others, port))
+            servers.append(nginx(here.judged if name in _OURS else here.plain, port))
     return servers
 
 

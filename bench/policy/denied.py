@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from pathlib import Path
 from statistics import median
-from tempfile import TemporaryDirectory
 
-from axon.kernel import Kernel
-from bench.cable import LOOPBACK, Cable, cable
-from bench.load import Asked, Asker, Way
-from bench.policy.rules import DENIED, policy
+from bench.cable import Cable
+from bench.load import Asked, Way
+from bench.policy.rules import DENIED
 from bench.policy.sidecars import RULES
-from bench.policy.world import enforce, judging, spread
+from bench.policy.world import Scene, scene, spread
 from bench.report import Table
-from bench.world import CLIENT_CPU, SERVER_CPU, BenchError, cgroup, nginx, require
+from bench.world import BenchError, nginx, require
 
 _NGINX, _AGAIN, _SEEN = "nginx, `return 403`", "the same, again", "the same, observed"
 _GATE = f"the gate, {RULES} rules, observed"
@@ -30,23 +27,15 @@ def measure(*, blocks: int = 8, seconds: float = 4.0) -> Table:
         "Denied requests, a connection each", "make bench BENCH=policy",
         ["", "a second", "of nginx's own", "CPU, µs a denial: server's core", "both cores", "a second and core, of nginx's own"],
     )  # fmt: skip
-    with ExitStack() as all_:
-        folder = Path(all_.enter_context(TemporaryDirectory(prefix="axon-bench-")))
-        ours, others, client = (
-            all_.enter_context(cgroup(n)) for n in ("judged", "plain", "outside")
-        )
-        end = all_.enter_context(cable(here=SERVER_CPU, there=CLIENT_CPU))
-        kernel, enforcer = all_.enter_context(judging(ours, [LOOPBACK.ifindex, end.ifindex]))
-        enforce(enforcer, [policy(_PORTS[_GATE], RULES)])
-        ask = Asker(folder, client)
-        for place, way in (("loopback", LOOPBACK), ("cable", end)):
+    with scene(_PORTS[_GATE]) as here:
+        for place, end in here.ends.items():
             found = []
             for _ in range(blocks):
                 with ExitStack() as servers:
                     for name, port in _PORTS.items():
-                        group = ours if name in {_SEEN, _GATE} else others
+                        group = here.judged if name in {_SEEN, _GATE} else here.plain
                         servers.enter_context(nginx(group, port))
-                    found.append(_block(ask, way, kernel, seconds))
+                    found.append(_block(here, end, seconds))
             table.rows += [[f"{place}: {name}", *_cells(name, found)] for name in _PORTS]
             table.brief.append(
                 (f"Denied requests a second and core, of nginx's own `return 403`, over {place}", table.rows[-1][-1])
@@ -63,11 +52,12 @@ def measure(*, blocks: int = 8, seconds: float = 4.0) -> Table:
 _WAY = Way(connections=64, close=True)
 
 
-def _block(ask: Asker, end: Cable, kernel: Kernel, seconds: float) -> Mapping[str, Asked]:
-    dropped, read = int(kernel.gate.verdicts()[:, _DROPPED].sum()), end.served(_PORTS[_GATE])
+def _block(here: Scene, end: Cable, seconds: float) -> Mapping[str, Asked]:
+    gate = here.kernel.gate
+    dropped, read = int(gate.verdicts()[:, _DROPPED].sum()), end.served(_PORTS[_GATE])
     urls = {name: f":{port}{DENIED}" for name, port in _PORTS.items()}
-    found = ask(end, urls, _WAY, seconds=seconds)
-    dropped = int(kernel.gate.verdicts()[:, _DROPPED].sum()) - dropped
+    found = here.ask(end, urls, _WAY, seconds=seconds)
+    dropped = int(gate.verdicts()[:, _DROPPED].sum()) - dropped
     read = end.served(_PORTS[_GATE]) - read - 1
     if any(asked.ok for asked in found.values()) or read or dropped != found[_GATE].denied:
         raise BenchError(
