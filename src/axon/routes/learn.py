@@ -174,14 +174,15 @@ class Learner:
         nodes = {key: root.at(prefix) for key, root in self._roots.items()}
         here = nodes.pop(workload)
         variable = set(here.names if here else ())
-        for node in [here, *nodes.values()]:
-            if node is None:
-                continue
+        there = [node for node in (here, *nodes.values()) if node]
+        for node in there:
             names = node.names
             # With mostly the same names it is another end of the same requests, or another instance
             # of the service. With names of its own it only happens to have the same prefix.
             same = 2 * len(variable.intersection(names)) >= len(names)
             self._shield(prefix, (n for n in names if is_name(n) or not same))
+        # Only now: what is shielded for one workload keeps its place in every other.
+        for node in there:
             star = node.below.setdefault(STAR, _Node())
             for name in [n for n in node.below if n != STAR]:
                 if name not in self._variable[prefix]:
