@@ -49,7 +49,12 @@ def books(axon: Axon) -> Iterator[Books]:
 
 
 @pytest.fixture
-def listener(world: World, books: Books) -> Iterator[Listener]:
+def around(books: Books) -> None:
+    """Have what connections to servers come to in the books; a folder may have something else."""
+
+
+@pytest.fixture
+def listener(world: World, around: None) -> Iterator[Listener]:
     """Give a listening socket that is reached over the cable by IPv4."""
     made = Listener(world, world.server, world.client, world.server.ip4)
     yield made
@@ -57,7 +62,7 @@ def listener(world: World, books: Books) -> Iterator[Listener]:
 
 
 @pytest.fixture
-def loop(world: World, books: Books) -> Iterator[Listener]:
+def loop(world: World, around: None) -> Iterator[Listener]:
     """Give a listening socket that is reached over the loopback device by IPv4."""
     made = Listener(world, world.server, world.server, "127.0.0.1")
     yield made

@@ -15,13 +15,14 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from axon.kernel.system import cgroup_root
+from tests.live.kit.waiting import until
 from tests.privileges import NOBODY
 
 AXON = (sys.executable, "-m", "axon")
@@ -134,17 +135,11 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         yield site
 
 
-def until(true: Callable[[], bool], seconds: float = 40) -> None:
-    """Wait until something is so, or fail."""
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.05)
-
-
 def ready(site: Site, agent: subprocess.Popen[str]) -> None:
     """Wait until an agent answers; fail with what it said if it ends instead."""
-    until(lambda: agent.poll() is not None or site.axon("status").returncode == 0)
+    until(
+        lambda: agent.poll() is not None or site.axon("status").returncode == 0, "the agent answers"
+    )
     if agent.poll() is not None:
         raise AssertionError("\n".join(agent.communicate()))
 
@@ -232,9 +227,9 @@ class Terminal:
 def test_run_on_a_terminal_shows_the_table(site: Site, end: str) -> None:
     """On a terminal the live table is shown until q, Ctrl-C or SIGTERM; nothing is left behind."""
     terminal = Terminal(site, "run")
-    until(lambda: terminal.shows(b"ROUTE"))
+    until(lambda: terminal.shows(b"ROUTE"), "the table is there")
     site.ask("/cart", 7)
-    until(lambda: terminal.shows(b"7 requests"))
+    until(lambda: terminal.shows(b"7 requests"), "all are counted")
     assert b"/cart" in terminal.shown
     match end:
         case "q":
@@ -253,7 +248,7 @@ def test_top_on_a_terminal(watched: Site) -> None:
     """The live table of an agent that runs elsewhere shows its numbers, and q leaves it running."""
     watched.ask("/seen-on-a-terminal")
     terminal = Terminal(watched, "top")
-    until(lambda: terminal.shows(b"/seen-on-a-t"))
+    until(lambda: terminal.shows(b"/seen-on-a-t"), "the route is shown")
     terminal.press(b"q")
     assert terminal.status() == 0
     assert watched.axon("status").returncode == 0
@@ -264,7 +259,7 @@ def test_the_counts_are_exact(watched: Site) -> None:
     asked = {"/exact": 100, "/exact/ly": 11, "/exact/ly/so": 3}
     for path, times in asked.items():
         watched.ask(path, times)
-    until(lambda: rows(watched, "/exact") == asked)
+    until(lambda: rows(watched, "/exact") == asked, "all are counted")
     time.sleep(2)
     assert rows(watched, "/exact") == asked
 
@@ -299,7 +294,9 @@ def test_observe_by_duration_and_negation(watched: Site) -> None:
 def test_observe_remembers(watched: Site) -> None:
     """Requests that were kept can be looked at afterwards."""
     watched.ask("/fail", 2)
-    until(lambda: not watched.axon("observe", "--error").stderr.startswith("0 matched"))
+    until(
+        lambda: not watched.axon("observe", "--error").stderr.startswith("0 matched"), "one is told"
+    )
     said = watched.axon("observe", "--error", "--last", "1")
     assert said.stdout.count("/fail") == 1
     assert said.stderr.endswith("matched, 1 shown\n")
@@ -342,7 +339,7 @@ def test_kept_programs_go_on_counting(site: Site) -> None:
         site.ask("/cart", 5)
     site.ask("/cart", 7)
     with running(site, "--keep"):
-        until(lambda: rows(site).get("/cart") == 12)
+        until(lambda: rows(site).get("/cart") == 12, "all are counted")
 
 
 def test_doctor_and_status_agree(watched: Site) -> None:

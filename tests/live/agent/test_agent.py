@@ -20,7 +20,8 @@ from axon.api.client import Client
 from axon.api.endpoints import ENDPOINTS, Endpoint
 from axon.api.filters import FlowFilter, parse
 from axon.errors import ApiError
-from tests.live.agent.conftest import Running, Server, until
+from tests.live.agent.conftest import Running, Server
+from tests.live.kit.waiting import until
 from tests.live.kit.world import World, need
 from tests.privileges import NOBODY
 

@@ -12,10 +12,11 @@ import pytest
 
 from axon.kernel import tc
 from axon.kernel.netlink import interfaces
-from tests.live.agent.conftest import Running, until
+from tests.live.agent.conftest import Running
 from tests.live.agent.test_privileges import confined
 from tests.live.kit.gate import inside
 from tests.live.kit.nginx import wait_until_listening
+from tests.live.kit.waiting import until
 from tests.live.kit.world import Place, World
 
 _README = Path(__file__).parents[3] / "README.md"

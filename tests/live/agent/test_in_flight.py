@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from axon.kernel import probe
-from tests.live.agent.conftest import Running, until
+from tests.live.agent.conftest import Running
+from tests.live.kit.waiting import until
 from tests.live.kit.wire import OK, Listener, get
 from tests.live.kit.world import World
 

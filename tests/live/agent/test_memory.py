@@ -12,8 +12,9 @@ from axon.export.native import PROTOBUF
 from axon.export.text import OPENMETRICS
 from axon.settings import Settings, Size
 from bench.scrape import fill
-from tests.live.agent.conftest import Running, until
+from tests.live.agent.conftest import Running
 from tests.live.kit.gate import policy
+from tests.live.kit.waiting import until
 from tests.live.kit.world import World
 
 _FORMS = (OPENMETRICS, PROTOBUF)

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from axon.api.filters import FlowFilter
-from tests.live.agent.conftest import Running, Server, until
+from tests.live.agent.conftest import Running, Server
+from tests.live.kit.waiting import until
 from tests.live.kit.world import World, ip
 
 POLICY = """\

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.live.agent.conftest import Running, Server, until
+from tests.live.agent.conftest import Running, Server
+from tests.live.kit.waiting import until
 from tests.live.kit.world import World
 
 DURATION = "http_server_request_duration_seconds"

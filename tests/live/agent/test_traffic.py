@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
-from tests.live.agent.conftest import until
 from tests.live.agent.test_policies import Policed, policed
+from tests.live.kit.waiting import until
 from tests.live.kit.world import World
 
 __all__ = ["policed"]

@@ -19,6 +19,7 @@ from axon import kernel
 from axon.api.client import Client
 from axon.errors import ApiError
 from tests.live.kit.gate import inside
+from tests.live.kit.waiting import until
 from tests.live.kit.wire import OK, Listener, get
 from tests.live.kit.world import Place, World, need
 
@@ -26,14 +27,6 @@ DENIED = "/secret"
 _ROOT = Path(__file__).parents[3]
 _LAYOUT = re.compile(r"(?<=#define AX_LAYOUT )\d+")
 _SHORT = 0.3  # seconds that a client waits for an answer that may never come
-
-
-def until(true: Callable[[], bool], what: str, seconds: float = 20) -> None:
-    """Wait until something is so, or fail."""
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, f"waited in vain until {what}"
-        time.sleep(0.02)
 
 
 class Enforcing:

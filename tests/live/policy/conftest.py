@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.live.kit.axon import Attacher
+from tests.live.kit.enforcing import Enforcing
 from tests.live.kit.gate import Guarded, checksum_errors
 from tests.live.kit.relay import Relay
 from tests.live.kit.wire import Listener
@@ -47,17 +49,14 @@ def gate(guarded: Guarded, world: World) -> Iterator[Guarded]:
 
 
 @pytest.fixture
-def loop(world: World, gate: Guarded) -> Iterator[Listener]:
-    """Give a server behind the gate that is reached over the loopback device by IPv4."""
-    made = Listener(world, world.server, world.server, "127.0.0.1")
-    yield made
-    made.close()
+def around(gate: Guarded) -> None:
+    """Have servers behind the gate."""
 
 
 @pytest.fixture
-def listener(world: World, gate: Guarded) -> Iterator[Listener]:
-    """Give a server behind the gate that is reached over the cable by IPv4."""
-    made = Listener(world, world.server, world.client, world.server.ip4)
+def agent(world: World, tmp_path: Path) -> Iterator[Enforcing]:
+    """Give an agent that is not started yet, in the servers' place."""
+    made = Enforcing(world, world.server, tmp_path)
     yield made
     made.close()
 

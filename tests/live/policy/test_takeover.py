@@ -27,14 +27,6 @@ sys.exit(main())
 """
 
 
-@pytest.fixture
-def agent(world: World, tmp_path: Path) -> Iterator[Enforcing]:
-    """Give an agent that is not started yet, in the servers' place."""
-    made = Enforcing(world, world.server, tmp_path)
-    yield made
-    made.close()
-
-
 @pytest.fixture(params=["loopback", "cable"])
 def traffic(world: World, agent: Enforcing, request: pytest.FixtureRequest) -> Iterator[Traffic]:
     """Give an agent's traffic, allowed and denied, on one of two ways; nothing denied gets through."""

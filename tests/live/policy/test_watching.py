@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from axon.kernel import tc
 from axon.kernel.netlink import interfaces
-from tests.live.kit.enforcing import Enforcing, Traffic, under, until
+from tests.live.kit.enforcing import Enforcing, Traffic, under
 from tests.live.kit.gate import inside, policy
+from tests.live.kit.waiting import until
 from tests.live.kit.wire import Listener
 from tests.live.kit.world import World, ip
 
@@ -18,14 +18,6 @@ PUBLIC = "{path: /pub/*}"
 _QUICK = 1.0
 CABLE = "cable1"
 _ANY = "1,6 0 0 1"  # a classic BPF program that takes every packet: the chain ends, it is let by
-
-
-@pytest.fixture
-def agent(world: World, tmp_path: Path) -> Iterator[Enforcing]:
-    """Give an agent that is not started yet, in the servers' place."""
-    made = Enforcing(world, world.server, tmp_path)
-    yield made
-    made.close()
 
 
 @pytest.fixture
