@@ -6,15 +6,16 @@ import ipaddress
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from axon.agent.counts import Local, Workload
 from axon.agent.listed import workload
 from axon.agent.servers import Server
-from axon.agent.traffic import Local, Traffic, Workload
+from axon.agent.traffic import Traffic
 from axon.api import policy as api
 from axon.policy.language.labels import NAMESPACE, Party
 from axon.policy.parties.callers import caller as calling
 
 if TYPE_CHECKING:
-    from axon.agent.traffic import Caller
+    from axon.agent.counts import Caller
     from axon.policy.compiler.compile import Host
 
 Name = Callable[[int, str, int | None], str]

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from axon.agent import traffic as module
-from axon.agent.traffic import Asked, Counts, Local, Traffic, Workload
+from axon.agent.counts import Asked, Counts, Local, Workload
+from axon.agent.traffic import Traffic
 from axon.kernel import load_abi
 
 OWN, THERE, LOOP = "10.0.0.1", "10.0.0.7", "127.0.0.1"
@@ -195,9 +195,8 @@ def test_what_is_old_goes(world: World) -> None:
     assert not world.memory._samples
 
 
-def test_it_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_is_bounded() -> None:
     """What there is no room for is counted, and what is remembered goes on."""
-    monkeypatch.setattr(module, "MOST", 10)
     counts = Counts(6, Clock())
     for n in range(20):
         counts.add(Asked(WEB, None, "GET", f"/{n}"), 2, 10)
