@@ -35,7 +35,7 @@ struct st_seen {
 	u8 host[AX_POL_TEXT];
 };
 
-/* A connection's state between packets, as gate.h keeps it. */
+/* A connection's state between packets, as the gate keeps it. */
 static struct {
 	struct ax_reading r;
 	struct ax_texts t;

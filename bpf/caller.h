@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: (MIT OR GPL-2.0-only) */
+/* caller.h - who asks: the identity, and the block of addresses, by which rules name a caller. */
+#ifndef AX_CALLER_H
+#define AX_CALLER_H
+
+#include "conn.h"
+#include "judge.h"
+
+/* Who the caller is: by its socket if it is on this host, else by its address. */
+AX_GLOBAL int ax_identify(struct __sk_buff *skb, u32 lvl)
+{
+	struct ax_gw *w = ax_gate_area(lvl);
+	struct bpf_sock_tuple *tuple;
+	struct ax_pol_peer *peer;
+	struct ax_owner *owner;
+	struct bpf_sock *sk;
+	u32 *ident, found = 0;
+
+	if (!w)
+		return -1;
+	w->ident = AX_IDENT_UNKNOWN;
+	w->block = 0;
+	w->peer_cgroup = 0;
+	tuple = &w->tuple;
+	if (w->ip6) {
+		__builtin_memcpy(tuple->ipv6.saddr, w->dst, 16);
+		__builtin_memcpy(tuple->ipv6.daddr, w->src, 16);
+		tuple->ipv6.sport = w->dport;
+		tuple->ipv6.dport = w->sport;
+		sk = bpf_sk_lookup_tcp(skb, tuple, sizeof(tuple->ipv6), BPF_F_CURRENT_NETNS, 0);
+	} else {
+		tuple->ipv4.saddr = *(u32 *)w->dst;
+		tuple->ipv4.daddr = *(u32 *)w->src;
+		tuple->ipv4.sport = w->dport;
+		tuple->ipv4.dport = w->sport;
+		sk = bpf_sk_lookup_tcp(skb, tuple, sizeof(tuple->ipv4), BPF_F_CURRENT_NETNS, 0);
+	}
+	if (sk) {
+		owner = sk->state == AX_TCP_LISTEN ? 0 : bpf_sk_storage_get(&ax_owner, sk, 0, 0);
+		if (owner) {
+			found = 1;
+			w->peer_cgroup = owner->cgroup;
+			__builtin_memcpy(w->peer_comm, owner->comm, AX_COMM);
+		}
+		bpf_sk_release(sk);
+	}
+	w->addr.bits = 32 + 128;
+	w->addr.half = w->half;
+	__builtin_memcpy(w->addr.addr, w->raddr, 16);
+	peer = bpf_map_lookup_elem(&ax_pol_addr, &w->addr);
+	if (peer)
+		w->block = peer->block;
+	if (found) {
+		w->caller.cgroup = w->peer_cgroup;
+		__builtin_memcpy(w->caller.comm, w->peer_comm, AX_COMM);
+		w->caller.half = w->half;
+		ident = bpf_map_lookup_elem(&ax_pol_caller, &w->caller);
+		if (!ident) {
+			__builtin_memset(w->caller.comm, 0, AX_COMM);
+			ident = bpf_map_lookup_elem(&ax_pol_caller, &w->caller);
+		}
+		if (ident)
+			w->ident = *ident;
+		return 0;
+	}
+	/* an address of our own whose socket has gone: unknown */
+	if (*(u64 *)w->raddr == *(u64 *)w->laddr && *(u64 *)(w->raddr + 8) == *(u64 *)(w->laddr + 8))
+		return 0;
+	if (ax_loopback(w->raddr))
+		return 0;
+	w->ident = peer && peer->ident ? peer->ident : AX_IDENT_WORLD;
+	return 0;
+}
+
+#endif

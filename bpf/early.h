@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: (MIT OR GPL-2.0-only) */
+/* early.h - first data before there is a socket to keep its judgement: it is kept by the packet's addresses. */
+#ifndef AX_EARLY_H
+#define AX_EARLY_H
+
+#include "answer.h"
+#include "caller.h"
+#include "payload.h"
+#include "workload.h"
+
+struct ax_early {
+	struct ax_gate_state s;
+	struct ax_texts t;
+};
+
+AX_MAP(ax_early, BPF_MAP_TYPE_LRU_HASH, struct ax_pair, struct ax_early, 1024, 0);
+AX_MAP(ax_early_area, BPF_MAP_TYPE_PERCPU_ARRAY, u32, struct ax_early, 2, 0);
+
+/* The packet's addresses alone: the socket's own hook may see it on another interface. */
+static __always_inline struct ax_pair *ax_early_pair(struct ax_gw *w)
+{
+	struct ax_pair *p = ax_pair_of(w);
+
+	p->ifindex = 0;
+	return p;
+}
+
+/* Is the packet one of a connection whose handshake lacks nothing but its end? A listener on every address is found for
+ * what only passes through this host as well, and a sender may invent its address. */
+AX_GLOBAL int ax_half_open(struct __sk_buff *skb, u32 lvl)
+{
+	struct ax_gw *w = ax_gate_area(lvl);
+	struct bpf_sock *sk;
+	u8 *ip, *th;
+	int half;
+
+	if (!w)
+		return 0;
+	sk = ax_server_socket(skb, w, w->ip6, 1);
+	if (!sk)
+		return 0;
+	half = sk->state == AX_TCP_NEW_SYN_RECV;
+	ip = w->out;
+	th = w->out + 64;
+	if (!half && sk->state == AX_TCP_LISTEN && !bpf_skb_load_bytes(skb, w->l2 + w->iplen, th, 20)) {
+		/* a SYN cookie */
+		if (w->ip6)
+			half = !bpf_skb_load_bytes(skb, w->l2, ip, 40) && !bpf_tcp_check_syncookie(sk, ip, 40, (void *)th, 20);
+		else
+			half = !bpf_skb_load_bytes(skb, w->l2, ip, 20) && !bpf_tcp_check_syncookie(sk, ip, 20, (void *)th, 20);
+	}
+	bpf_sk_release(sk);
+	return half;
+}
+
+/* First data of a connection that its server has not accepted yet (deferred accept, a busy queue, SYN cookies): judged as
+ * its beginning, and kept for the child. There is one that begins where the child does, or the child is reset. */
+AX_GLOBAL int ax_gate_early(struct __sk_buff *skb, u32 lvl, u64 secret)
+{
+	struct ax_gw *w = ax_gate_area(lvl);
+	struct ax_early *e, *kept;
+	u32 area = lvl;
+	int r;
+
+	if (!w)
+		return AX_DO_DROP;
+	e = bpf_map_lookup_elem(&ax_early_area, &area);
+	if (!e)
+		return AX_DO_DROP;
+	kept = bpf_map_lookup_elem(&ax_early, ax_early_pair(w));
+	if (kept && kept->s.start != w->seq && w->seq - kept->s.start < 1 << 20) {
+		w->reason = AX_DENY_ORDER;	/* the child will take it, when there is one */
+		return AX_DO_DROP;
+	}
+	if (!kept && !ax_half_open(skb, lvl))
+		return AX_DO_PASS;	/* not ours; else it will be found unjudged */
+	ax_identify(skb, lvl);
+	__builtin_memset(&w->r, 0, sizeof(w->r));
+	w->first = 1;
+	w->number = 0;
+	r = AX_DO_PASS;
+	if (!w->soft && ax_allowed_unread(lvl, secret)) {
+		w->r.phase = AX_G_PASS;
+	} else if (ax_gate_read(skb, lvl, w, secret, 0)) {
+		if (w->reason == AX_DENY_NON_HTTP && w->set.flags & AX_POL_NON_HTTP)
+			w->r.phase = AX_G_PASS;
+		else if (!w->soft)
+			return AX_DO_RESET;
+		else
+			w->r.phase = AX_G_LOST;
+	}
+	__builtin_memset(&e->s, 0, sizeof(e->s));
+	e->s.start = w->seq;
+	e->s.next = w->seq + w->end;
+	e->s.heads = w->seq + w->framed;
+	e->s.open = 1;
+	e->s.n = w->heads;
+	e->s.gen = 0;
+	e->s.serial = w->set.serial;
+	e->s.r = w->r;
+	ax_texts_move(&e->t, &w->t);
+	if (bpf_map_update_elem(&ax_early, ax_early_pair(w), e, BPF_ANY)) {
+		w->reason = AX_DENY_EARLY;
+		return AX_DO_DROP;
+	}
+	return r;
+}
+
+#endif

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: (MIT OR GPL-2.0-only) */
+/*
+ * options.h - the options of a TCP header: the timestamps that an answer echoes, and those that a SYN to a selected
+ * workload may not have.
+ */
+#ifndef AX_OPTIONS_H
+#define AX_OPTIONS_H
+
+#include "answer.h"
+
+/* The option at an index of the TCP header in w->out, `len` bytes long: kind | length << 8, or 0: there is none. */
+AX_GLOBAL u32 ax_option_at(u32 lvl, u32 len, u32 at)
+{
+	struct ax_gw *w = ax_gate_area(lvl);
+	u32 kind, size = 1;
+
+	if (!w || at >= len || at > 58)
+		return 0;
+	kind = w->out[AX_INDEX(at, 64)];
+	if (kind > 1)
+		size = w->out[AX_INDEX(at + 1, 64)];
+	if (!kind || at + size > len || (kind > 1 && size < 2))
+		return 0;
+	return kind | size << 8;
+}
+
+/* Looks for an option of either kind: its index, or 0. */
+AX_GLOBAL u32 ax_option(u32 lvl, u32 len, u32 kind, u32 other)
+{
+	u32 at = 20;
+
+#pragma clang loop unroll(disable)
+	for (u32 i = 0; i < 40; i++) {
+		u32 found = ax_option_at(lvl, len, at);
+
+		if (!found)
+			return 0;
+		if ((found & 0xff) == kind || (found & 0xff) == other)
+			return at;
+		at += found >> 8;
+	}
+	return 0;
+}
+
+/* Puts the TCP header into w->out. Its length, or -1. */
+AX_GLOBAL int ax_tcp_header(struct __sk_buff *skb, u32 lvl)
+{
+	struct ax_gw *w = ax_gate_area(lvl);
+	u32 th, len;
+
+	if (!w)
+		return -1;
+	th = w->l2 + w->iplen;
+	len = w->base - th;
+	if (len < 20 || len > 60)
+		return -1;
+	AX_OPAQUE(len);
+	len = AX_SIZE(len, 64);
+	AX_OPAQUE(len);
+	return bpf_skb_load_bytes(skb, th, w->out, len) ? -1 : (int)len;
+}
+
+/* Takes from the packet what an answer to it needs. */
+AX_GLOBAL int ax_prepare(struct __sk_buff *skb, u32 lvl)
+{
+	struct ax_gw *w = ax_gate_area(lvl);
+	int len, at;
+
+	if (!w)
+		return -1;
+	if (w->l2 && bpf_skb_load_bytes(skb, 0, w->mac, 12))
+		return -1;
+	len = ax_tcp_header(skb, lvl);
+	if (len < 20)
+		return -1;
+	w->has_ts = 0;
+	at = ax_option(lvl, len, 8, 8);
+	if (at > 0 && at <= 50 && len >= 30) {
+		w->has_ts = 1;
+		__builtin_memcpy(&w->tsval, w->out + AX_INDEX(at, 64) + 2, 4);
+		__builtin_memcpy(&w->tsecr, w->out + AX_INDEX(at, 64) + 6, 4);
+	}
+	/* a checksum that is still to be completed is the pseudo-header's sum */
+	w->partial = *(u16 *)(w->out + 16) == ax_folded(ax_pseudo(w, w->base - w->l2 - w->iplen + w->end));
+	w->ack = w->seq + w->end + !!(w->tcp_flags & AX_TCP_FIN);
+	return 0;
+}
+
+/* A SYN to a selected workload: without Multipath TCP (RFC 8684), which splits a request over connections, and without
+ * Fast Open (RFC 7413), whose data would be judged before there is a connection. */
+AX_GLOBAL int ax_plain_syn(struct __sk_buff *skb, u32 lvl)
+{
+	struct ax_gw *w = ax_gate_area(lvl);
+	u8 nops[40];
+	int len, at;
+	u32 th;
+
+	if (!w)
+		return AX_TC_SHOT;
+	if (w->end)
+		return AX_TC_SHOT;	/* it comes again without data */
+	th = w->l2 + w->iplen;
+	len = ax_tcp_header(skb, lvl);
+	if (len < 20)
+		return AX_TC_SHOT;
+	if (!ax_option(lvl, len, 30, 34))
+		return AX_TC_PASS;
+	__builtin_memset(nops, 1, sizeof(nops));
+	for (u32 i = 0; i < 2; i++) {
+		u32 size, off;
+
+		len = ax_tcp_header(skb, lvl);
+		at = len > 20 ? ax_option(lvl, len, i ? 34 : 30, i ? 34 : 30) : 0;
+		if (at <= 0 || at > 58)
+			continue;
+		if (!i && w->out[AX_INDEX(at, 64) + 2] >> 4 == 1)
+			return AX_TC_SHOT;	/* MP_JOIN */
+		size = w->out[AX_INDEX(at + 1, 64)];
+		AX_OPAQUE(size);
+		off = th + at;
+#pragma clang loop unroll(disable)
+		for (u32 k = 0; k < 40; k++) {
+			u8 was;
+			u16 from, to;
+
+			if (k >= size)
+				break;
+			was = w->out[AX_INDEX(at + k, 64)];
+			/* the byte's place in its 16-bit word of the header */
+			from = (at + k) & 1 ? bpf_htons(was) : bpf_htons(was << 8);
+			to = (at + k) & 1 ? bpf_htons(1) : bpf_htons(1 << 8);
+			if (bpf_l4_csum_replace(skb, th + 16, from, to, 2) ||
+			    bpf_skb_store_bytes(skb, off + k, nops, 1, 0))
+				return AX_TC_SHOT;
+		}
+	}
+	return AX_TC_PASS;
+}
+
+#endif

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: (MIT OR GPL-2.0-only) */
+/*
+ * payload.h - a packet's payload as a piece of its connection's requests: read and judged, with the texts of a head that
+ * goes on in the next packet.
+ */
+#ifndef AX_PAYLOAD_H
+#define AX_PAYLOAD_H
+
+#include "strict.h"
+
+AX_SK_MAP(ax_gate_texts, struct ax_texts, 0);
+
+/* Keeps, or brings back, the texts of a head that goes on in the next packet. */
+static __always_inline void ax_texts_move(struct ax_texts *to, const struct ax_texts *from)
+{
+#pragma clang loop unroll(disable)
+	for (u32 i = 0; i < sizeof(struct ax_texts) / 8; i++)
+		((u64 *)to)[i] = ((const u64 *)from)[i];
+}
+
+/* Is the phase within a head? Then its texts are kept for the next packet. */
+static __always_inline int ax_in_head(u32 phase)
+{
+	return phase > AX_G_START_LF && phase <= AX_G_HEAD_LF;
+}
+
+/* What becomes of the packet at hand. */
+enum ax_gate_do {
+	AX_DO_PASS = 0,
+	AX_DO_DROP,
+	AX_DO_ANSWER,		/* a 403 */
+	AX_DO_RESET,
+	AX_DO_END,		/* reset the server's end alone, once more: the client has its answer */
+};
+
+/* Reads the packet's payload from `from` on and judges it. AX_DO_PASS, or why not in w->reason. */
+static __always_inline int ax_gate_read(struct __sk_buff *skb, u32 lvl, struct ax_gw *w, u64 secret, u32 from)
+{
+	w->pos = from;
+	w->at = 0;
+	w->wlen = 0;
+	w->refills = 0;
+	w->reason = 0;
+	w->heads = 0;
+	w->head_end = 0;
+	w->framed = 0;
+	w->texts = 1;
+	return ax_g_read(skb, lvl, secret) ? AX_DO_RESET : AX_DO_PASS;
+}
+
+/* Is what is denied a request, and the first one of its packet? Others would be owed an answer before it. */
+static __always_inline int ax_answerable(const struct ax_gw *w)
+{
+	return w->reason != AX_DENY_NON_HTTP && w->heads == (w->reason == AX_DENY_RULE);
+}
+
+#endif

@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: (MIT OR GPL-2.0-only) */
+/*
+ * workload.h - whose a server's socket is, and which set of policies judges it; which ports are looked at for that.
+ */
+#ifndef AX_WORKLOAD_H
+#define AX_WORKLOAD_H
+
+#include "judge.h"
+
+/* An interface on whose other end a container is. Filters that judge what is sent to it have a class (TCA_BPF_CLASSID). */
+struct ax_link {
+	s32 netns;		/* that the sockets there are in, as this network namespace numbers it */
+	u32 pad;
+};
+
+/* Whose a server's socket is and which set judges it. A child has its listener's. */
+struct ax_guard {
+	u64 cgroup;
+	u8 comm[AX_COMM];
+	u64 client;		/* it has connected, and was not connected to: never selected */
+	u64 now;		/* see AX_GUARD: written and read at once, for two cores may bring it up to date */
+};
+
+/* A generation, and of it the number and flags of the set (0: not selected). */
+#define AX_GUARD(gen, flags, set) ((u64)(gen) << 32 | (u64)(flags) << 16 | (set))
+#define AX_GUARD_GEN(now) ((u32)((now) >> 32))
+#define AX_GUARD_FLAGS(now) ((u32)(now) >> 16)
+#define AX_GUARD_SET(now) ((u32)(now) & (AX_POL_SETS - 1))
+
+struct ax_ports {
+	u64 word[1024];
+};
+
+AX_SK_MAP(ax_guards, struct ax_guard, BPF_F_CLONE);
+AX_MAP(ax_links, BPF_MAP_TYPE_HASH, u32, struct ax_link, 16384, BPF_F_NO_PREALLOC);
+AX_MAP(ax_pol_ports, BPF_MAP_TYPE_ARRAY, u32, struct ax_ports, 1, 0);
+
+/* The socket that the packet goes to, or, if `any`, also one that is half open; to be released. Two calls: 5.10's verifier
+ * walks a tenth more of the program if one takes either size. */
+static __always_inline struct bpf_sock *ax_server_socket(struct __sk_buff *skb, struct ax_gw *w, u32 ip6, int any)
+{
+	struct bpf_sock_tuple *t = &w->tuple;
+
+	if (ip6) {
+		__builtin_memcpy(t->ipv6.saddr, w->src, 16);
+		__builtin_memcpy(t->ipv6.daddr, w->dst, 16);
+		t->ipv6.sport = w->sport;
+		t->ipv6.dport = w->dport;
+		return any ? bpf_skc_lookup_tcp(skb, t, sizeof(t->ipv6), w->netns, 0) :
+			     bpf_sk_lookup_tcp(skb, t, sizeof(t->ipv6), w->netns, 0);
+	}
+	t->ipv4.saddr = *(u32 *)w->src;
+	t->ipv4.daddr = *(u32 *)w->dst;
+	t->ipv4.sport = w->sport;
+	t->ipv4.dport = w->dport;
+	return any ? bpf_skc_lookup_tcp(skb, t, sizeof(t->ipv4), w->netns, 0) :
+		     bpf_sk_lookup_tcp(skb, t, sizeof(t->ipv4), w->netns, 0);
+}
+
+static __always_inline u64 *ax_port_word(u32 port)
+{
+	u32 zero = 0;
+	struct ax_ports *p = bpf_map_lookup_elem(&ax_pol_ports, &zero);
+
+	return p ? &p->word[port >> 6 & 1023] : 0;
+}
+
+/* Have packets to a port (host byte order) looked at, for they may be for a selected workload. Of two cores that set bits of
+ * one word at once one may lose its own (5.10 has no atomic OR): what is not judged for that is dropped, and marks it again. */
+static __always_inline void ax_mark_port(u32 port)
+{
+	u64 *word = ax_port_word(port);
+
+	if (word)
+		*word |= 1ULL << (port & 63);
+}
+
+/* The set that judges a server's socket, by key {w->target}: see struct ax_pol_target. */
+AX_GLOBAL u32 ax_set_of(u32 lvl)
+{
+	struct ax_gw *w = ax_gate_area(lvl);
+	u32 *set;
+
+	if (!w)
+		return 0;
+#pragma clang loop unroll(disable)
+	for (u32 i = 0; i < 8; i++) {
+		__builtin_memset(&w->target, 0, sizeof(w->target));
+		w->target.half = w->half;
+		if (!(i & 4))
+			w->target.cgroup = w->cgroup;
+		if (!(i & 2))
+			__builtin_memcpy(w->target.comm, w->comm, AX_COMM);
+		if (!(i & 1))
+			w->target.port = w->lport;
+		set = bpf_map_lookup_elem(&ax_pol_target, &w->target);
+		if (set)
+			return *set;
+	}
+	return 0;
+}
+
+/* Brings a guard up to a generation; returns AX_GUARD. */
+static __always_inline u64 ax_guard_now(struct ax_guard *g, u32 lvl, struct ax_gw *w, u32 gen)
+{
+	u32 set, half = gen & 1, at;
+	struct ax_pol_set *s;
+	u64 now;
+
+	w->half = half;
+	w->cgroup = g->cgroup;
+	__builtin_memcpy(w->comm, g->comm, AX_COMM);
+	set = g->client ? 0 : ax_set_of(lvl);
+	at = half * AX_POL_SETS + (set & (AX_POL_SETS - 1));
+	s = set ? bpf_map_lookup_elem(&ax_pol_dir, &at) : 0;
+	if (!s || !s->serial) {
+		g->now = AX_GUARD(gen, 0, 0);
+		return AX_GUARD(gen, 0, 0);
+	}
+	ax_mark_port(w->lport);
+	now = AX_GUARD(gen, s->flags, set);
+	g->now = now;
+	return now;
+}
+
+#endif
