@@ -8,6 +8,13 @@
 
 #include "answer.h"
 
+/* https://www.iana.org/assignments/tcp-parameters */
+#define AX_OPT_NOP 1
+#define AX_OPT_TIMESTAMPS 8	/* RFC 7323 */
+#define AX_OPT_MPTCP 30		/* RFC 8684 */
+#define AX_OPT_FAST_OPEN 34	/* RFC 7413 */
+#define AX_MP_JOIN 1		/* a further path of a connection, in the upper half of the byte behind MPTCP's length */
+
 /* The option at an index of the TCP header in w->out, `len` bytes long: kind | length << 8, or 0: there is none. */
 AX_GLOBAL u32 ax_option_at(u32 lvl, u32 len, u32 at)
 {
@@ -24,8 +31,8 @@ AX_GLOBAL u32 ax_option_at(u32 lvl, u32 len, u32 at)
 	return kind | size << 8;
 }
 
-/* Looks for an option of either kind: its index, or 0. */
-AX_GLOBAL u32 ax_option(u32 lvl, u32 len, u32 kind, u32 other)
+/* Looks for an option: its index, or 0. */
+AX_GLOBAL u32 ax_option(u32 lvl, u32 len, u32 kind)
 {
 	u32 at = 20;
 
@@ -35,7 +42,7 @@ AX_GLOBAL u32 ax_option(u32 lvl, u32 len, u32 kind, u32 other)
 
 		if (!found)
 			return 0;
-		if ((found & 0xff) == kind || (found & 0xff) == other)
+		if ((found & 0xff) == kind)
 			return at;
 		at += found >> 8;
 	}
@@ -74,7 +81,7 @@ AX_GLOBAL int ax_prepare(struct __sk_buff *skb, u32 lvl)
 	if (len < 20)
 		return -1;
 	w->has_ts = 0;
-	at = ax_option(lvl, len, 8, 8);
+	at = ax_option(lvl, len, AX_OPT_TIMESTAMPS);
 	if (at > 0 && at <= 50 && len >= 30) {
 		w->has_ts = 1;
 		__builtin_memcpy(&w->tsval, w->out + AX_INDEX(at, 64) + 2, 4);
@@ -86,53 +93,59 @@ AX_GLOBAL int ax_prepare(struct __sk_buff *skb, u32 lvl)
 	return 0;
 }
 
-/* A SYN to a selected workload: without Multipath TCP (RFC 8684), which splits a request over connections, and without
- * Fast Open (RFC 7413), whose data would be judged before there is a connection. */
+/* Puts padding in the place of an option of `size` bytes, in the packet alone: those behind it stay where they are. */
+AX_GLOBAL int ax_blank_option(struct __sk_buff *skb, u32 lvl, u32 at, u32 size)
+{
+	struct ax_gw *w = ax_gate_area(lvl);
+	u8 nop = AX_OPT_NOP;
+	u32 th;
+
+	if (!w || at > 58 || size > 40)
+		return -1;
+	th = w->l2 + w->iplen;
+#pragma clang loop unroll(disable)
+	for (u32 k = 0; k < 40; k++) {
+		u8 was;
+		u16 from, to;
+
+		if (k >= size)
+			break;
+		was = w->out[AX_INDEX(at + k, 64)];
+		/* the byte's place in its 16-bit word of the header */
+		from = (at + k) & 1 ? bpf_htons(was) : bpf_htons(was << 8);
+		to = (at + k) & 1 ? bpf_htons(AX_OPT_NOP) : bpf_htons(AX_OPT_NOP << 8);
+		if (bpf_l4_csum_replace(skb, th + 16, from, to, 2) || bpf_skb_store_bytes(skb, th + at + k, &nop, 1, 0))
+			return -1;
+	}
+	return 0;
+}
+
+/* A SYN to a selected workload: without Multipath TCP, which splits a request over connections, and without Fast Open,
+ * whose data would be judged before there is a connection. */
 AX_GLOBAL int ax_plain_syn(struct __sk_buff *skb, u32 lvl)
 {
 	struct ax_gw *w = ax_gate_area(lvl);
-	u8 nops[40];
-	int len, at;
-	u32 th;
+	u32 at = 20;
+	int len;
 
 	if (!w)
 		return AX_TC_SHOT;
 	if (w->end)
 		return AX_TC_SHOT;	/* it comes again without data */
-	th = w->l2 + w->iplen;
 	len = ax_tcp_header(skb, lvl);
 	if (len < 20)
 		return AX_TC_SHOT;
-	if (!ax_option(lvl, len, 30, 34))
-		return AX_TC_PASS;
-	__builtin_memset(nops, 1, sizeof(nops));
-	for (u32 i = 0; i < 2; i++) {
-		u32 size, off;
-
-		len = ax_tcp_header(skb, lvl);
-		at = len > 20 ? ax_option(lvl, len, i ? 34 : 30, i ? 34 : 30) : 0;
-		if (at <= 0 || at > 58)
-			continue;
-		if (!i && w->out[AX_INDEX(at, 64) + 2] >> 4 == 1)
-			return AX_TC_SHOT;	/* MP_JOIN */
-		size = w->out[AX_INDEX(at + 1, 64)];
-		AX_OPAQUE(size);
-		off = th + at;
 #pragma clang loop unroll(disable)
-		for (u32 k = 0; k < 40; k++) {
-			u8 was;
-			u16 from, to;
+	for (u32 i = 0; i < 40; i++) {
+		u32 found = ax_option_at(lvl, len, at), kind = found & 0xff;
 
-			if (k >= size)
-				break;
-			was = w->out[AX_INDEX(at + k, 64)];
-			/* the byte's place in its 16-bit word of the header */
-			from = (at + k) & 1 ? bpf_htons(was) : bpf_htons(was << 8);
-			to = (at + k) & 1 ? bpf_htons(1) : bpf_htons(1 << 8);
-			if (bpf_l4_csum_replace(skb, th + 16, from, to, 2) ||
-			    bpf_skb_store_bytes(skb, off + k, nops, 1, 0))
-				return AX_TC_SHOT;
-		}
+		if (!found)
+			break;
+		if (kind == AX_OPT_MPTCP && w->out[AX_INDEX(at, 64) + 2] >> 4 == AX_MP_JOIN)
+			return AX_TC_SHOT;
+		if ((kind == AX_OPT_MPTCP || kind == AX_OPT_FAST_OPEN) && ax_blank_option(skb, lvl, at, found >> 8))
+			return AX_TC_SHOT;
+		at += found >> 8;
 	}
 	return AX_TC_PASS;
 }
