@@ -7,7 +7,7 @@
  *   close.h  owner.h                the ends of a connection; whose it is
  *   strict.h  judge.h  answer.h     policies: a request read strictly, judged, and answered
  *   workload.h  caller.h            whose a server's socket is; who asks
- *   payload.h  early.h  memo.h  established.h  options.h  listener.h     ... connections in front of the socket
+ *   payload.h  early.h  memo.h  position.h  established.h  options.h  listener.h     ... connections in front of the socket
  *   segment.h  gate.h  guard.h      ... one packet there, and the socket's hook as the backstop
  *   active.h                        what is open and in flight, when somebody asks
  */

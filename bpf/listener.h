@@ -10,6 +10,7 @@
 #include "denied.h"
 #include "early.h"
 #include "options.h"
+#include "segment.h"
 
 /* Ends a connection whose first data is denied. */
 AX_GLOBAL int ax_gate_early_end(struct __sk_buff *skb, u32 lvl, u32 named)
@@ -44,7 +45,7 @@ AX_GLOBAL int ax_gate_listener(struct __sk_buff *skb, u32 lvl, u32 selected)
 		return AX_TC_STOLEN;	/* it may be acknowledged: its sender must not take it for unsent */
 	if (!selected)
 		return AX_TC_PASS;
-	if ((w->tcp_flags & (AX_TCP_SYN | AX_TCP_ACK)) == AX_TCP_SYN)
+	if (ax_is_syn(w->tcp_flags))
 		return w->soft ? AX_TC_PASS : ax_plain_syn(skb, lvl);
 	if (!w->end)
 		return AX_TC_PASS;

@@ -69,4 +69,44 @@ static __always_inline int ax_gate_repeats(struct __sk_buff *skb, struct ax_gw *
 	return !ax_load_head(skb, w, 0, len) && ax_is_memo(w, g);
 }
 
+/* Counts the memo's request once more, at the place that it came again in. */
+static __always_inline void ax_memo_again(struct ax_gate *g, const struct ax_gw *w)
+{
+	struct ax_gate_state *s = &g->s;
+	u32 end = w->seq + w->end;
+
+	s->open = 1;
+	s->memo_seq = w->seq;
+	s->heads = end;
+	s->memo.number = s->n;
+	g->told[s->n & (AX_TOLD - 1)] = s->memo;
+	s->n++;
+	s->next = end;
+	ax_verdict_count(s->memo.policy, s->memo.verdict);
+}
+
+/* Keeps the head in the window, which is the packet's only one and has been judged. */
+static __always_inline void ax_memo_keep(struct ax_gate *g, struct ax_gw *w)
+{
+	struct ax_gate_state *s = &g->s;
+	u32 len = w->head_end;
+
+	s->memo_len = len;
+	ax_pad_head(w, len);
+	AX_OPAQUE(len);
+#pragma clang loop unroll(disable)
+	for (u32 i = 0; i < AX_WINDOW; i += AX_BLOCK) {
+		if (i >= len)
+			break;
+#pragma clang loop unroll(full)
+		for (u32 k = 0; k < AX_BLOCK; k += 8)
+			*(u64 *)(g->memo + i + k) = *(u64 *)(w->win + i + k);
+	}
+	s->memo_seq = w->seq;
+	s->memo = w->told[s->n & (AX_TOLD - 1)];
+	/* a body, or an upgrade, does not follow from the bytes alone */
+	if (w->r.phase != AX_G_START || w->head_end != w->end)
+		s->memo.verdict = AX_VERDICT_NONE;
+}
+
 #endif

@@ -18,6 +18,30 @@ static __always_inline void ax_texts_move(struct ax_texts *to, const struct ax_t
 		((u64 *)to)[i] = ((const u64 *)from)[i];
 }
 
+static __always_inline int ax_texts_back(struct ax_gw *w, struct bpf_sock *sk)
+{
+	struct ax_texts *kept = bpf_sk_storage_get(&ax_gate_texts, sk, 0, 0);
+
+	if (!kept) {
+		w->reason = AX_DENY_MEMORY;
+		return -1;
+	}
+	ax_texts_move(&w->t, kept);
+	return 0;
+}
+
+static __always_inline int ax_texts_keep(struct ax_gw *w, struct bpf_sock *sk)
+{
+	struct ax_texts *kept = bpf_sk_storage_get(&ax_gate_texts, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+
+	if (!kept) {
+		w->reason = AX_DENY_MEMORY;
+		return -1;
+	}
+	ax_texts_move(kept, &w->t);
+	return 0;
+}
+
 /* Is the phase within a head? Then its texts are kept for the next packet. */
 static __always_inline int ax_in_head(u32 phase)
 {
@@ -31,6 +55,8 @@ enum ax_gate_do {
 	AX_DO_ANSWER,		/* a 403 */
 	AX_DO_RESET,
 	AX_DO_END,		/* reset the server's end alone, once more: the client has its answer */
+	AX_DO_LISTENER,		/* its listener decides: it has no socket of its own yet */
+	AX_DO_READ,		/* not decided: its payload has to be read */
 };
 
 /* Reads the packet's payload from `from` on and judges it. AX_DO_PASS, or why not in w->reason. */

@@ -35,6 +35,23 @@ AX_SK_MAP(ax_guards, struct ax_guard, BPF_F_CLONE);
 AX_MAP(ax_links, BPF_MAP_TYPE_HASH, u32, struct ax_link, 16384, BPF_F_NO_PREALLOC);
 AX_MAP(ax_pol_ports, BPF_MAP_TYPE_ARRAY, u32, struct ax_ports, 1, 0);
 
+/* Where the packet's socket is: in a container on the interface's other end, if the filter has a class. There it is judged
+ * by the container's sockets, and answered as if from its end of the cable. */
+static __always_inline void ax_server_netns(struct __sk_buff *skb, struct ax_gw *w)
+{
+	u32 key = skb->ifindex;
+	struct ax_link *link;
+
+	w->in = 0;
+	w->netns = -1;
+	if (!skb->tc_classid)
+		return;
+	link = bpf_map_lookup_elem(&ax_links, &key);
+	if (link)
+		w->netns = link->netns;
+	w->in = 1;
+}
+
 /* The socket that the packet goes to, or, if `any`, also one that is half open; to be released. Two calls: 5.10's verifier
  * walks a tenth more of the program if one takes either size. */
 static __always_inline struct bpf_sock *ax_server_socket(struct __sk_buff *skb, struct ax_gw *w, u32 ip6, int any)
@@ -63,6 +80,13 @@ static __always_inline u64 *ax_port_word(u32 port)
 	struct ax_ports *p = bpf_map_lookup_elem(&ax_pol_ports, &zero);
 
 	return p ? &p->word[port >> 6 & 1023] : 0;
+}
+
+static __always_inline int ax_port_marked(u32 port)
+{
+	u64 *word = ax_port_word(port);
+
+	return word && *word >> (port & 63) & 1;
 }
 
 /* Have packets to a port (host byte order) looked at, for they may be for a selected workload. Of two cores that set bits of
@@ -121,6 +145,32 @@ static __always_inline u64 ax_guard_now(struct ax_guard *g, u32 lvl, struct ax_g
 	now = AX_GUARD(gen, s->flags, set);
 	g->now = now;
 	return now;
+}
+
+/* Is the workload of a server's socket selected? Then w has the set that judges it. */
+static __always_inline int ax_selected(struct ax_guard *guard, u32 lvl, struct ax_gw *w, struct ax_pol_ctl *ctl)
+{
+	u32 gen = AX_READ(ctl->gen), at;
+	u64 now = AX_READ(guard->now);
+	struct ax_pol_set *set;
+
+	if (AX_GUARD_GEN(now) != gen)
+		now = ax_guard_now(guard, lvl, w, gen);
+	if (!AX_GUARD_SET(now))
+		return 0;
+	w->gen = AX_GUARD_GEN(now);
+	w->half = w->gen & 1;
+	at = w->half * AX_POL_SETS + AX_GUARD_SET(now);
+	set = bpf_map_lookup_elem(&ax_pol_dir, &at);
+	if (!set)
+		return 0;
+	w->set = *set;
+	w->policy = set->deny;
+	w->rule = 0xffff;
+	w->cgroup = guard->cgroup;
+	__builtin_memcpy(w->comm, guard->comm, AX_COMM);
+	w->soft = ctl->mode != AX_POL_MODE_ENFORCE || !(set->flags & AX_POL_ENFORCE);
+	return 1;
 }
 
 #endif

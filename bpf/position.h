@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: (MIT OR GPL-2.0-only) */
+/*
+ * position.h - where the reading of a connection stands: found at first, kept behind each packet, and compared with where the
+ * next one begins.
+ *
+ * What is judged need not be what TCP takes: a packet may be discarded behind us, and others come in its place. So of
+ * what TCP has not taken yet (at or above its rcv_nxt) only the very same bytes are let by again.
+ */
+#ifndef AX_POSITION_H
+#define AX_POSITION_H
+
+#include "conn.h"
+#include "early.h"
+#include "memo.h"
+
+/* The state of a connection that we have not judged before: fresh, adopted, or known from the observer. Returns what was
+ * adopted, or 0. */
+static __always_inline struct ax_early *ax_gate_begin(struct ax_gate_state *s, struct ax_gw *w,
+						     const struct ax_conn *c, u64 received)
+{
+	struct ax_early *e;
+
+	s->next = w->rcv_nxt;
+	s->r.phase = AX_G_LOST;
+	if (!received) {
+		s->r.phase = AX_G_START;
+		return 0;
+	}
+	e = bpf_map_lookup_elem(&ax_early, ax_early_pair(w));
+	if (e) {
+		if (e->s.start == w->rcv_nxt - (u32)received && (s32)(e->s.next - w->rcv_nxt) >= 0) {
+			*s = e->s;
+			return e;
+		}
+	}
+	if (c && c->kind == AX_KIND_HTTP && c->role == AX_ROLE_SERVER && c->req.phase == AX_PH_START && !c->reqr.carry &&
+	    c->req.nxt == w->rcv_nxt && !c->early && !c->doubt) {
+		s->r.phase = AX_G_START;
+		s->n = c->req.n;
+	}
+	return 0;
+}
+
+/* Finds where a connection's reading stands, if that is not known. */
+static __always_inline void ax_gate_find(struct ax_gw *w, struct bpf_sock *sk, struct ax_gate_state *s,
+					 const struct ax_conn *c, u64 received)
+{
+	struct ax_early *early;
+	struct ax_texts *texts;
+
+	/* TCP has taken what was never judged: nothing was, for a while (mode off) */
+	if (s->r.phase < AX_G_PASS && (s32)(w->rcv_nxt - s->next) > 0)
+		s->r.phase = AX_G_LOST;
+	if (s->r.phase != AX_G_LOST)
+		return;
+	early = ax_gate_begin(s, w, c, received);
+	if (early && ax_in_head(s->r.phase)) {
+		texts = bpf_sk_storage_get(&ax_gate_texts, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+		if (texts)
+			ax_texts_move(texts, &early->t);
+		else
+			s->r.phase = AX_G_LOST;
+	}
+}
+
+/* What is decided by the packet's place in the stream, `past` bytes of which have been read before; else AX_DO_READ. */
+static __always_inline int ax_gate_place(struct __sk_buff *skb, struct ax_gw *w, struct ax_gate *g, int past)
+{
+	struct ax_gate_state *s = &g->s;
+	u32 end = w->seq + w->end;
+	int r;
+
+	if (past < 0) {
+		w->reason = AX_DENY_ORDER;
+		if (!w->soft)
+			return AX_DO_DROP;
+		s->r.phase = AX_G_LOST;
+		return AX_DO_PASS;
+	}
+	if (past > 0 && s->open && (s32)(end - w->rcv_nxt) > 0 && (s32)(w->seq - s->heads) < 0 && !w->soft) {
+		r = ax_gate_again(skb, w, g);
+		if (r) {
+			w->reason = AX_DENY_RESENT;
+			w->policy = w->set.deny;
+			return r;
+		}
+	}
+	if (past >= (int)w->end)
+		return AX_DO_PASS;
+	if (s->r.phase == AX_G_UPGRADE) {	/* its answer has not come yet */
+		w->reason = AX_DENY_ORDER;
+		return w->soft ? AX_DO_PASS : AX_DO_DROP;
+	}
+	return AX_DO_READ;
+}
+
+/* Keeps what was decided of the packet's requests, for the hook that will tell of them. */
+static __always_inline void ax_told_keep(struct ax_gate *g, const struct ax_gw *w)
+{
+	u32 n = g->s.n;
+
+	if (w->heads == 1) {
+		g->told[n & (AX_TOLD - 1)] = w->told[n & (AX_TOLD - 1)];
+	} else if (w->heads) {
+#pragma clang loop unroll(full)
+		for (u32 i = 0; i < AX_TOLD; i++)
+			if (((i - n) & (AX_TOLD - 1)) < w->heads)
+				g->told[i] = w->told[i];
+	}
+}
+
+/* Decides what is still to come of a body as well. Returns how many bytes that is. */
+static __always_inline u64 ax_gate_ahead(struct ax_gw *w)
+{
+	u64 ahead;
+
+	if ((w->r.phase != AX_G_BODY && w->r.phase != AX_G_DATA) || !w->r.left)
+		return 0;
+	ahead = w->r.left > AX_G_AHEAD ? AX_G_AHEAD : w->r.left;
+	w->r.left -= ahead;
+	if (!w->r.left) {
+		if (w->r.phase == AX_G_DATA)
+			w->r.phase = AX_G_DATA_CR;
+		else
+			ax_g_next(w);
+	}
+	return ahead;
+}
+
+/* Keeps where the reading stands behind a packet of which everything is allowed; `past` bytes of it had been read before. */
+static __always_inline void ax_gate_keep(struct ax_gate *g, struct ax_gw *w, int past)
+{
+	struct ax_gate_state *s = &g->s;
+	u32 end = w->seq + w->end;
+
+	if (w->framed) {
+		s->open = 1;
+		s->heads = w->seq + w->framed;
+	}
+	s->memo_len = 0;
+	if (w->heads == 1 && !past && s->r.phase == AX_G_START && w->refills == 1 && w->head_end <= AX_WINDOW)
+		ax_memo_keep(g, w);
+	ax_told_keep(g, w);
+	s->n += w->heads;
+	end += ax_gate_ahead(w);
+	s->r = w->r;
+	ax_barrier();
+	s->next = end;
+}
+
+#endif
