@@ -36,7 +36,7 @@ AX_GLOBAL int ax_half_open(struct __sk_buff *skb, u32 lvl)
 
 	if (!w)
 		return 0;
-	sk = ax_server_socket(skb, w, w->ip6, 1);
+	sk = ax_server_socket(skb, w, 1);
 	if (!sk)
 		return 0;
 	half = sk->state == AX_TCP_NEW_SYN_RECV;

@@ -131,7 +131,7 @@ static __always_inline int ax_gate_segment(struct __sk_buff *skb, u32 lvl, struc
 	/* an acknowledgement decides nothing: it may only be one of our answer */
 	if (!s->len && !(s->flags & (AX_TCP_SYN | AX_TCP_FIN)))
 		return ax_gate_listener(skb, lvl, 0);
-	sk = ax_server_socket(skb, w, s->ip6, 0);
+	sk = ax_server_socket(skb, w, 0);
 	if (!sk)
 		return ax_gate_listener(skb, lvl, 0);
 	what = ax_gate_decide(skb, lvl, w, sk, ctl);

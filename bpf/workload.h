@@ -54,11 +54,11 @@ static __always_inline void ax_server_netns(struct __sk_buff *skb, struct ax_gw 
 
 /* The socket that the packet goes to, or, if `any`, also one that is half open; to be released. Two calls: 5.10's verifier
  * walks a tenth more of the program if one takes either size. */
-static __always_inline struct bpf_sock *ax_server_socket(struct __sk_buff *skb, struct ax_gw *w, u32 ip6, int any)
+static __always_inline struct bpf_sock *ax_server_socket(struct __sk_buff *skb, struct ax_gw *w, int any)
 {
 	struct bpf_sock_tuple *t = &w->tuple;
 
-	if (ip6) {
+	if (w->ip6) {
 		__builtin_memcpy(t->ipv6.saddr, w->src, 16);
 		__builtin_memcpy(t->ipv6.daddr, w->dst, 16);
 		t->ipv6.sport = w->sport;
