@@ -67,6 +67,7 @@ static __always_inline void ax_gate_note(struct __sk_buff *skb, struct ax_gw *w,
 	w->dport = s->ports >> 16;
 	w->lport = ax_server_port(s);
 	w->snd_una = s->ack;
+	w->reason = 0;
 	w->texts = 0;
 	w->number = 0;
 	w->heads = 0;

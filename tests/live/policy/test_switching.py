@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 
@@ -283,6 +284,23 @@ def test_audit_of_what_is_no_http(gate: Guarded, anywhere: Listener, spec: str) 
         wire.finish()
     assert gate.verdicts().audit - before >= 2
     assert gate.denials()
+
+
+def test_audit_of_one_connection(gate: Guarded, anywhere: Listener) -> None:
+    """Under audit an allowed request is not counted for what another connection sent before it."""
+    gate.allow(anywhere.port, PUBLIC, mode=HostMode.AUDIT)
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(cores)})  # both are looked at in the same work area
+    try:
+        fine, other = anywhere.connect(), anywhere.connect()
+        fine.exchange(get("/pub/a"))
+        other.exchange(b"\x16\x03\x01\0\0 hello")
+        before = gate.verdicts()
+        fine.exchange(get("/pub/a"))
+    finally:
+        os.sched_setaffinity(0, cores)
+    after = gate.verdicts()
+    assert (after.forwarded - before.forwarded, after.audit - before.audit) == (1, 0)
 
 
 def test_audit_beside_enforcement(gate: Guarded, anywhere: Listener) -> None:
