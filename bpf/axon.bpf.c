@@ -6,9 +6,9 @@
  *   series.h  flow.h                requests -> counts and records
  *   close.h  owner.h                the ends of a connection; whose it is
  *   strict.h  judge.h  answer.h     policies: a request read strictly, judged, and answered
- *   workload.h  caller.h            whose a server's socket is; who asks
- *   payload.h  early.h  memo.h  position.h  established.h  options.h  listener.h     ... connections in front of the socket
- *   segment.h  gate.h  guard.h      ... one packet there, and the socket's hook as the backstop
+ *   workload.h  segment.h  caller.h     ... in front of the socket: whose it is, what a packet says, who asks
+ *   payload.h  early.h  memo.h  position.h  established.h  options.h  listener.h     connections there
+ *   gate.h  guard.h                 one packet there, and the socket's hook as the backstop
  *   active.h                        what is open and in flight, when somebody asks
  */
 #include "packet.h"
