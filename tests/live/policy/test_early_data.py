@@ -5,17 +5,19 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 
 import pytest
 
 from tests.live.kit.gate import End, Guarded, expect_403, expect_nothing, forbidden, rest
+from tests.live.kit.raw import MSS, Raw
 from tests.live.kit.wire import OK, Listener, Wire, get, receive
 from tests.live.kit.world import World
 
 PUBLIC = '{method: ["GET", "POST"], path: /pub/*}'
 IPPROTO_MPTCP, SOL_MPTCP, MPTCP_INFO = 262, 284, 1
 FALLBACK = 1  # MPTCP_INFO_FLAG_FALLBACK
+CAPABLE = bytes.fromhex("1e040101")  # version 1 with HMAC-SHA256, RFC 8684 section 3.1
 
 
 @pytest.fixture
@@ -232,6 +234,19 @@ def test_multipath(gate: Guarded, multipath: Listener) -> None:
         wire.client.sendall(get("/secret"))
         expect_403(wire.client)
         expect_nothing(wire.server)
+
+
+@pytest.mark.parametrize("asked", [CAPABLE, CAPABLE * 2, b"\1" + CAPABLE * 2 + b"\1\1\1"])
+def test_multipath_asked_for(
+    gate: Guarded, world: World, multipath: Listener, asked: bytes
+) -> None:
+    """However often a SYN asks a selected server for Multipath TCP, and where in the header, it is not heard."""
+    for selected in (False, True):
+        if selected:
+            gate.allow(multipath.port, PUBLIC)
+        with closing(Raw(world, multipath.port)) as raw:
+            raw.connect(MSS + asked, last=False)
+            assert (b"\x1e\x0c" in raw.seen[-1].options) is not selected
 
 
 def test_multipath_older_than_the_policy(gate: Guarded, multipath: Listener) -> None:
