@@ -701,8 +701,6 @@ AX_GLOBAL int ax_prepare(struct __sk_buff *skb, u32 lvl)
 		__builtin_memcpy(&w->tsval, w->out + AX_INDEX(at, 64) + 2, 4);
 		__builtin_memcpy(&w->tsecr, w->out + AX_INDEX(at, 64) + 6, 4);
 	}
-	/* a checksum that is still to be completed is the pseudo-header's sum */
-	w->partial = *(u16 *)(w->out + 16) == ax_folded(ax_pseudo(w, w->base - w->l2 - w->iplen + w->end));
 	w->ack = w->seq + w->end + !!(w->tcp_flags & AX_TCP_FIN);
 	return 0;
 }
@@ -881,8 +879,10 @@ static __always_inline int ax_gate_packet(struct __sk_buff *skb)
 		return AX_TC_PASS;
 	if (skb->protocol != bpf_htons(0x0800) && skb->protocol != bpf_htons(0x86dd))
 		return AX_TC_PASS;
-	if (data + 14 + 40 > end) {
-		/* its headers are not at hand; what stays out of sight the socket's hook drops */
+	if (data + 14 + 40 > end ||
+	    (data + 14 + 60 > end && skb->protocol == bpf_htons(0x86dd) && (u32)(end - data) < skb->len)) {
+		/* its headers are not at hand: virtio_net leaves a long packet in pieces, two bytes of TCP's header over IPv6 apart;
+		 * what stays out of sight the socket's hook drops */
 		if (bpf_skb_pull_data(skb, skb->len < 94 ? skb->len : 94))
 			return AX_TC_PASS;
 		data = AX_DATA(skb);

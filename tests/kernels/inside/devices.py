@@ -220,6 +220,7 @@ SITES: dict[str, Build] = {
     "bond": _bond,
     "bond-vlan": _bond_vlan,
     "card": _card(*ON, *JOINED),
+    "card-apart": _card(*ON, *APART),
     "card-off": _card(*OFF, *APART),
     "card-off-joined": _card(*OFF, *JOINED),
     "card-vlan": _card_vlan(*ON, *JOINED),
