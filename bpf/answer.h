@@ -9,6 +9,7 @@
 #include "judge.h"
 #include "strict.h"
 
+#define AX_EINVAL 22
 #define AX_OUT_TEXT 128		/* where the text of an answer begins in w->out */
 
 #define AX_TOMB_TAKES (1ULL << 30)	/* bytes of an upload that are thrown away before it is reset */
@@ -87,6 +88,7 @@ AX_GLOBAL int ax_rewrite(struct __sk_buff *skb, u32 lvl, u32 flags, u32 text)
 {
 	struct ax_gw *w = ax_gate_area(lvl);
 	u32 back, ts, tcp, total, l2, sum, at;
+	int partial;
 	u8 *o;
 
 	if (!w)
@@ -99,6 +101,9 @@ AX_GLOBAL int ax_rewrite(struct __sk_buff *skb, u32 lvl, u32 flags, u32 text)
 		return -1;
 	at = l2 + (w->ip6 ? 40 : 20);
 	total = at + tcp + text;
+	/* A packet whose checksum the device is still to complete (CHECKSUM_PARTIAL) may not be cut in front of its field, and
+	 * that tells it from others. The field itself does not: in one packet of 65,536 it is the pseudo-header's sum by chance. */
+	partial = bpf_skb_change_tail(skb, l2 + w->iplen + 17, 0) == -AX_EINVAL;
 	if (bpf_skb_change_tail(skb, total, 0))
 		return -1;
 	/* Ethernet */
@@ -147,7 +152,7 @@ AX_GLOBAL int ax_rewrite(struct __sk_buff *skb, u32 lvl, u32 flags, u32 text)
 		*(u32 *)(o + 28) = w->tsval;
 	}
 	sum = ax_pseudo(w, tcp + text);
-	if (w->partial) {
+	if (partial) {
 		*(u16 *)(o + 16) = ax_folded(sum);
 	} else {
 		sum = ts ? bpf_csum_diff(0, 0, (void *)o, 32, sum) : bpf_csum_diff(0, 0, (void *)o, 20, sum);

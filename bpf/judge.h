@@ -94,7 +94,6 @@ struct ax_gw {
 	u32 l2;
 	u32 iplen;
 	u32 ip6;
-	u32 partial;
 	u32 has_ts;
 	u32 in;			/* redirect to the interface's ingress */
 	s64 netns;		/* of the server's socket, as the interface's namespace numbers it; -1: its own */

@@ -87,8 +87,6 @@ AX_GLOBAL int ax_prepare(struct __sk_buff *skb, u32 lvl)
 		__builtin_memcpy(&w->tsval, w->out + AX_INDEX(at, 64) + 2, 4);
 		__builtin_memcpy(&w->tsecr, w->out + AX_INDEX(at, 64) + 6, 4);
 	}
-	/* a checksum that is still to be completed is the pseudo-header's sum */
-	w->partial = *(u16 *)(w->out + 16) == ax_folded(ax_pseudo(w, w->base - w->l2 - w->iplen + w->end));
 	w->ack = w->seq + w->end + !!(w->tcp_flags & AX_TCP_FIN);
 	return 0;
 }

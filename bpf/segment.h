@@ -68,8 +68,10 @@ static __always_inline int ax_link_header(struct __sk_buff *skb, const struct ax
 
 	if (skb->protocol != bpf_htons(0x0800) && skb->protocol != bpf_htons(0x86dd))
 		return AX_TC_PASS;
-	if (data + 14 + 40 > end) {
-		/* its headers are not at hand; what stays out of sight the socket's hook drops */
+	if (data + 14 + 40 > end ||
+	    (data + 14 + 60 > end && skb->protocol == bpf_htons(0x86dd) && (u32)(end - data) < skb->len)) {
+		/* its headers are not at hand: virtio_net leaves a long packet in pieces, two bytes of TCP's header over IPv6 apart;
+		 * what stays out of sight the socket's hook drops */
 		if (bpf_skb_pull_data(skb, skb->len < 94 ? skb->len : 94))
 			return AX_TC_PASS;
 		data = AX_DATA(skb);

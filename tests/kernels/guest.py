@@ -23,6 +23,7 @@ from tests.kernels.errors import GuestError, KernelsError
 from tests.kernels.image import Image
 
 GUEST_SCRIPT = Path(__file__).with_name("guest.sh")
+CARDS_SCRIPT = Path(__file__).with_name("cards.sh")
 VIRTIOFSD = (Path("/usr/libexec/virtiofsd"), Path("/usr/lib/qemu/virtiofsd"))
 
 
@@ -35,6 +36,7 @@ class Setup:
     append: str = ""  # more of the kernel's command line
     shares: Sequence[Path] = ()  # directories that are written through to the host
     covered: Sequence[Path] = ()  # directories of the host for a guest that has another root
+    cards: int = 0  # network cards, joined to each other and to nothing else
     memory: int = 1024  # MiB
     cpus: int = 2
     accelerator: str = "tcg"
@@ -107,7 +109,8 @@ def _trees(image: Image) -> dict[str, Path]:
     return host if image.root == Path("/") else host | {"root": image.root}
 
 
-def _qemu(image: Image, setup: Setup, directory: Path) -> list[str]:
+def emulator(image: Image, setup: Setup, directory: Path) -> list[str]:
+    """Return the command line that starts QEMU."""
     # no_timer_check: the check panics when the emulator is not given time at that very moment.
     # cortex-a72 has no pointer authentication, which is slow to emulate.
     system, machine, cpu, console = {
@@ -143,7 +146,15 @@ def _qemu(image: Image, setup: Setup, directory: Path) -> list[str]:
         line += ["-chardev", f"socket,id={tag},path={directory}/{tag}"]
         line += ["-device", f"vhost-user-fs-pci,chardev={tag},tag={tag}"]
     line += ["-chardev", "file,id=output,path=/dev/stdout", "-device", "virtio-serial-pci"]
-    return [*line, "-device", "virtserialport,chardev=output,name=axon.output"]
+    line += ["-device", "virtserialport,chardev=output,name=axon.output"]
+    for card in range(setup.cards):
+        # without vnet_hdr QEMU offers its guest nothing to offload
+        tap = f"tap,id=card{card},ifname=card{card},script=no,downscript=no,vnet_hdr=on"
+        mac = f"52:54:00:00:00:{card + 1:02x}"
+        line += ["-netdev", tap]
+        line += ["-device", f"virtio-net-pci,netdev=card{card},mac={mac},romfile="]
+    apart = ["unshare", "--net", "sh", str(CARDS_SCRIPT), str(setup.cards)]
+    return apart + line if setup.cards else line
 
 
 class _Attempt:
@@ -177,7 +188,7 @@ class _Attempt:
             for tag, root in _trees(self._image).items():
                 socket = self._directory / tag
                 self._await_socket(socket, start(_virtiofsd(socket, root), log))
-            qemu = start(_qemu(self._image, self._setup, self._directory), subprocess.PIPE)
+            qemu = start(emulator(self._image, self._setup, self._directory), subprocess.PIPE)
             return self._follow(qemu, timeout, output)
 
     def _write_scripts(self, command: Sequence[str], environment: Mapping[str, str]) -> None:

@@ -44,6 +44,7 @@ def jobs(chosen: table.Table, rows: Sequence[table.Row], out: Path) -> Iterator[
                     cgroup=configuration.cgroup,
                     sysctls=configuration.sysctls,
                     append=configuration.append,
+                    cards=configuration.cards,
                     shares=[out],
                 )
                 yield Job(row, setup, configuration.tests, configuration.name)

@@ -32,6 +32,8 @@ def parser() -> argparse.ArgumentParser:
     line.add_argument("--cgroup", choices=("v2", "hybrid", "v1"), default="v2")
     line.add_argument("--sysctl", action="append", default=[], metavar="NAME=VALUE")
     line.add_argument("--append", default="", help="more of the kernel's command line")
+    line.add_argument("--cards", type=int, default=0, metavar="NUMBER",
+                      help="network cards, joined to each other")  # fmt: skip
     line.add_argument("--memory", type=int, default=1024, metavar="MIB")
     line.add_argument("--cpus", type=int, default=2)
     line.add_argument("--timeout", type=float, default=1200.0, metavar="SECONDS")
@@ -83,6 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 append=line.append,
                 shares=[share.absolute() for share in line.share],
                 covered=[REPOSITORY] if row.userspace else [],
+                cards=line.cards,
                 memory=line.memory,
                 cpus=line.cpus,
                 accelerator=accelerator.choose(image),

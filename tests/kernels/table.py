@@ -48,6 +48,7 @@ class Configuration:
     cgroup: str = "v2"
     sysctls: Mapping[str, str] = field(default_factory=dict)
     append: str = ""
+    cards: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

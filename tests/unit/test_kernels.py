@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.kernels import page, results, table
+from tests.kernels import guest, matrix, page, results, table
 from tests.kernels.calls import Graph
 from tests.kernels.cpio import Cpio
 from tests.kernels.errors import KernelsError
+from tests.kernels.image import Image
 from tests.kernels.results import Guest
 
 JUNIT = """<testsuites><testsuite name="pytest">
@@ -53,6 +54,33 @@ def test_own_kernel(tmp_path: Path) -> None:
     mine.write_text('[[kernel]]\nname = "mine"\nspeed = 3\n')
     with pytest.raises(KernelsError, match="describes the fields"):
         table.read(mine)
+
+
+def test_only_a_configuration_has_cards(tmp_path: Path) -> None:
+    """A guest has network cards where a configuration asks for them, and is as it was elsewhere."""
+    chosen = table.read()
+    jobs = list(matrix.jobs(chosen, chosen.choose(["5.10", "newest"]), tmp_path))
+    with_cards = [(job.row.name, job.configuration) for job in jobs if job.setup.cards]
+    assert with_cards == [("5.10", "devices"), ("newest", "devices")]
+    assert {job.setup.cards for job in jobs} == {0, 2}
+
+
+def test_cards_of_a_guest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cards are taps of a network namespace that ends with the guest, each with its own address."""
+    program = tmp_path / "qemu-system-x86_64"
+    program.touch(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    image = Image("5.10.0", "amd64", tmp_path / "k", tmp_path / "m", tmp_path / "i", Path("/"))
+    plain = guest.emulator(image, guest.Setup(), tmp_path)
+    assert plain[0] == str(program)
+    assert "-netdev" not in plain
+    line = guest.emulator(image, guest.Setup(cards=2), tmp_path)
+    assert line[:5] == ["unshare", "--net", "sh", str(guest.CARDS_SCRIPT), "2"]
+    assert line[5 : 5 + len(plain)] == plain
+    more = line[5 + len(plain) :]
+    assert more[::2] == ["-netdev", "-device"] * 2
+    assert [word.split(",")[2] for word in more[1::4]] == ["ifname=card0", "ifname=card1"]
+    assert len({word.split(",")[2] for word in more[3::4]}) == 2
 
 
 def test_initramfs_is_a_cpio_archive(tmp_path: Path) -> None:

@@ -6,53 +6,23 @@ import asyncio
 import errno
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
-from typing import Literal, NamedTuple
+from typing import Literal
 
+from axon.agent.ways import Way, ways
 from axon.kernel import tc
 from axon.kernel.gate import Gate
-from axon.kernel.netlink import Interface, Watch, interfaces
+from axon.kernel.netlink import Watch, interfaces
 from axon.log import get
 
 State = Literal["judged", "behind", "unjudged"]
 STATES: tuple[State, ...] = ("judged", "behind", "unjudged")
 
-_MASTERS = {"bond", "bridge", "team"}
-_UPPERS = {"vlan", "macvlan", "macvtap", "ipvlan"}
 _GONE = {errno.ENODEV, errno.ENXIO}
 _SOON = 0.02
 _PATIENCE = 10.0
 _log = get("policy")
-
-
-class Way(NamedTuple):
-    """A point, and in which network namespace the sockets are: see Gate.attach."""
-
-    point: tc.Point
-    interface: str
-    netns: int = -1
-
-
-def ways(known: Iterable[Interface]) -> Mapping[tc.Point, Way]:
-    """Return where packets are to be judged: what arrives here, and what is sent to a container.
-
-    A cable to another network namespace is a container's, unless a default route leads there. Of
-    interfaces on top of each other one judges: a bridge, bond or team in the place of its ports, for
-    their packets arrive at it once more; and in the place of a VLAN what it is on, where the tag has
-    been taken off already.
-    """
-    up = [one for one in known if one.up]
-    here = {one.index for one in up}
-    masters = {one.index for one in up if one.kind in _MASTERS}
-    found = []
-    for one in up:
-        stacked = one.master in masters or (one.kind in _UPPERS and one.lower in here)
-        if not stacked:
-            found.append(Way(tc.Point(one.index), one.name))
-        if one.kind == "veth" and one.netns >= 0 and not one.uplink:
-            found.append(Way(tc.Point(one.index, egress=True), one.name, one.netns))
-    return {way.point: way for way in found}
 
 
 class Points:

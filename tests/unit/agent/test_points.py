@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from axon.agent.points import ways
+from axon.agent.ways import ways
 from axon.kernel.netlink import Interface
 
 
@@ -45,3 +45,37 @@ def test_of_stacked_interfaces_one_judges() -> None:
     down = interface(7, up=False)
     assert found(down, tagged) == {(8, False): -1}
     assert found(interface(9, "vrf"), interface(2, master=9)) == {(9, False): -1, (2, False): -1}
+
+
+def test_a_bridge_of_vlans() -> None:
+    """What a card has judged its VLAN's bridge does not judge again; that bridge's other ports do."""
+    card, tagged = interface(2), interface(3, "vlan", lower=2, master=5)
+    bridge, port = interface(5, "bridge"), interface(6, "veth", netns=1, master=5)
+    assert found(card, tagged, bridge, port) == {(2, False): -1, (6, False): -1, (6, True): 1}
+    bond, slave = interface(7, "bond"), interface(8, master=7)
+    tagged = interface(3, "vlan", lower=7, master=5)
+    assert found(bond, slave, tagged, bridge) == {(7, False): -1}
+
+
+def test_a_vlan_beside_a_bridge() -> None:
+    """A VLAN judges for itself where what it is on leaves that to a bridge, or leaves it to one, too."""
+    port, bridge = interface(2, master=4), interface(4, "bridge")
+    tagged = interface(3, "vlan", lower=2)
+    assert found(port, bridge, tagged) == {(3, False): -1, (4, False): -1}
+    tagged = interface(3, "vlan", lower=2, master=5)
+    assert found(port, bridge, tagged, interface(5, "bridge")) == {(4, False): -1, (5, False): -1}
+
+
+def test_two_vlan_tags() -> None:
+    """Behind a second tag the inner VLAN judges, or its bridge, and a third tag's VLAN does not."""
+    card, outer = interface(2), interface(3, "vlan", lower=2)
+    inner, third = interface(4, "vlan", lower=3), interface(5, "vlan", lower=4)
+    mac = interface(6, "macvlan", lower=4)
+    assert found(card, outer, inner, third, mac) == {(2, False): -1, (4, False): -1}
+    inner = interface(4, "vlan", lower=3, master=7)
+    assert found(card, outer, inner, interface(7, "bridge")) == {(2, False): -1, (7, False): -1}
+    outer, bridge = interface(3, "vlan", lower=2, master=7), interface(7, "bridge")
+    assert found(card, outer, bridge, interface(8, "vlan", lower=7)) == {
+        (2, False): -1,
+        (8, False): -1,
+    }

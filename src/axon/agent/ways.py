@@ -1,0 +1,83 @@
+"""At which interfaces packets are to be judged, so that each is read once on its way to a socket."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import cache
+from typing import NamedTuple
+
+from axon.kernel import tc
+from axon.kernel.netlink import Interface
+
+_MASTERS = {"bond", "bridge", "team"}
+_UPPERS = {"vlan", "macvlan", "macvtap", "ipvlan"}
+_UNREAD = 2
+"""So many VLAN tags the gate does not read behind; one the kernel has taken off a packet's data before."""
+
+
+class Way(NamedTuple):
+    """A point, and in which network namespace the sockets are: see Gate.attach."""
+
+    point: tc.Point
+    interface: str
+    netns: int = -1
+
+
+def ways(known: Iterable[Interface]) -> Mapping[tc.Point, Way]:
+    """Return where packets are to be judged: what arrives here, and what is sent to a container.
+
+    A cable to another network namespace is a container's, unless a default route leads there. Of
+    interfaces on top of each other one judges, for a packet arrives at each of them in turn:
+
+    - a bridge, bond or team in the place of its ports; but its ports, if what comes by one of them
+      has been judged further below;
+    - in the place of a VLAN, or a macvlan, what it is on; but the VLAN, if that does not judge, or if
+      its packets had a second tag there.
+    """
+    up = {one.index: one for one in known if one.up}
+    stacked = _Stacks(up)
+    found = []
+    for one in up.values():
+        if stacked.judges(one.index):
+            found.append(Way(tc.Point(one.index), one.name))
+        if one.kind == "veth" and one.netns >= 0 and not one.uplink:
+            found.append(Way(tc.Point(one.index, egress=True), one.name, one.netns))
+    return {way.point: way for way in found}
+
+
+class _Stacks:
+    """Interfaces on top of each other, by their indices."""
+
+    def __init__(self, up: Mapping[int, Interface]) -> None:
+        self._up = up
+        self._ports: dict[int, list[int]] = {
+            index: [] for index, one in up.items() if one.kind in _MASTERS
+        }
+        for index, one in up.items():
+            if one.master in self._ports:
+                self._ports[one.master].append(index)
+        self.judges = cache(self._judges)
+        self._since = cache(self._tags_since)
+        self._defer = cache(self._all_defer)
+
+    def _judges(self, index: int) -> bool:
+        """Are packets judged as they arrive at an interface?"""
+        return self._since(index) == _UNREAD and not self._defer(self._up[index].master)
+
+    def _all_defer(self, master: int) -> bool:
+        """Is what arrives at the ports of a master left to that? No port may have it judged already."""
+        ports = self._ports.get(master)
+        return ports is not None and all(self._since(port) == _UNREAD for port in ports)
+
+    def _tags_since(self, index: int) -> int:
+        """Return how many VLAN tags were taken off what arrives since it was judged; _UNREAD if it
+        was not, or had too many tags to be read.
+        """
+        one = self._up[index]
+        if one.kind in _UPPERS and one.lower in self._up:
+            return min(_UNREAD, self._behind(one.lower) + (one.kind == "vlan"))
+        return max(map(self._behind, self._ports.get(index, ())), default=_UNREAD)
+
+    def _behind(self, index: int) -> int:
+        """Return the same for what has passed an interface."""
+        return 0 if self.judges(index) else self._since(index)
