@@ -1,10 +1,12 @@
 """`make kernels`: the live tests on every kernel of the table and in every configuration."""
 
 import argparse
+import os
 import shutil
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -31,6 +33,11 @@ class Job:
     setup: Setup
     tests: Sequence[str]
     configuration: str = ""
+
+    @property
+    def out(self) -> Path:
+        """Where its output goes."""
+        return OUT / self.row.name / (self.configuration.replace(" ", "-") or "plain")
 
 
 def jobs(chosen: table.Table, rows: Sequence[table.Row], out: Path) -> Iterator[Job]:
@@ -84,6 +91,14 @@ def do(job: Job, image: Image, chosen: table.Table, out: Path) -> Guest:
     return guest
 
 
+def do_all(
+    todo: Sequence[Job], images: dict[str, Image], chosen: table.Table, abreast: int
+) -> Iterator[Guest]:
+    """Does so many jobs at a time and gives what came of them, in their order: tests often wait."""
+    with ThreadPoolExecutor(abreast) as pool:
+        yield from pool.map(lambda job: do(job, images[job.row.name], chosen, job.out), todo)
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     line = argparse.ArgumentParser(prog="make kernels", description=__doc__)
@@ -93,6 +108,8 @@ def parser() -> argparse.ArgumentParser:
     line.add_argument("--plain", action="store_true", help="without the configurations")
     line.add_argument("--tests", action="append", default=[], metavar="GROUP",
                       help="a group of tests of the table, in place of each kernel's own; may be repeated")  # fmt: skip
+    line.add_argument("--abreast", type=int, default=os.cpu_count() or 1, metavar="N",
+                      help="so many guests at a time (default: as many as this machine has processors)")  # fmt: skip
     line.add_argument("--update", action="store_true", help="ask the archives for newer packages")
     line.add_argument("--accept", action="store_true",
                       help="make today's instruction counts the baseline")  # fmt: skip
@@ -114,13 +131,12 @@ def main() -> int:
             except KernelsError as error:
                 print(f"kernels: {error}", file=sys.stderr)
                 missing += 1
-        for job in jobs(chosen, [row for row in rows if row.name in images], OUT):
-            if (line.plain or line.tests) and job.configuration:
-                continue
-            if line.tests:
-                job = replace(job, tests=line.tests)  # noqa: PLW2901
-            place = OUT / job.row.name / (job.configuration.replace(" ", "-") or "plain")
-            guest = do(job, images[job.row.name], chosen, place)
+        todo = list(jobs(chosen, [row for row in rows if row.name in images], OUT))
+        if line.plain or line.tests:
+            todo = [job for job in todo if not job.configuration]
+        if line.tests:
+            todo = [replace(job, tests=line.tests) for job in todo]
+        for guest in do_all(todo, images, chosen, line.abreast):
             if not guest.configuration and not line.accept:
                 results.compare(guest, results.baseline().get(guest.kernel, {}))
             guests.append(guest)
