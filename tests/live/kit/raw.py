@@ -12,6 +12,7 @@ import struct
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from typing import Self
 
 from tests.live.kit.packet import ACK, PSH, RST, SYN, checksum
@@ -67,8 +68,7 @@ class Raw:
         self._target = socket.inet_pton(family, theirs)
         macs = [_mac(place) for place in (client, server)]
         self._ethernet = macs[1] + macs[0] + (b"\x86\xdd" if six else b"\x08\x00")
-        lladdr = macs[0].hex(":")
-        ip("-n", server.name, "neigh", "replace", mine, "lladdr", lladdr, "dev", _CABLE)
+        _introduce(server, mine, macs[0])
         self._socket = client.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
         self._socket.bind((_CABLE, 3))
 
@@ -204,6 +204,14 @@ class Raw:
         return tcp if struct.unpack_from("!HH", tcp) == (self.port, self.sport) else None
 
 
+@cache
+def _introduce(place: Place, address: str, mac: bytes) -> None:
+    """Let a place know for good who has an address: nobody answers for it."""
+    to = ("lladdr", mac.hex(":"), "dev", _CABLE)
+    ip("-n", place.name, "neigh", "replace", address, *to)
+
+
+@cache
 def _mac(place: Place) -> bytes:
     shown = json.loads(place.run("ip", "-j", "link", "show", _CABLE))
     return bytes.fromhex(shown[0]["address"].replace(":", ""))
