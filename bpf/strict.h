@@ -53,6 +53,8 @@ enum ax_g_field {
 	AX_F_CODING,
 	AX_F_UPGRADE,
 	AX_F_OVERRIDE,
+	AX_F_REWRITE,
+	AX_F_UNDERSCORED,	/* a length or coding to some servers only */
 };
 
 #define AX_F_SEEN(f) (1 << (f))
@@ -355,20 +357,34 @@ static __always_inline int ax_g_version(struct ax_gw *w)
 	return 0;
 }
 
+/* Eight bytes of ASCII with hyphens for underscores: servers that keep fields as CGI does cannot tell them apart (RFC 3875
+ * section 4.1.18). Notes in `any` where there was one. */
+static __always_inline u64 ax_hyphens(u64 x, u64 *any)
+{
+	u64 d = x ^ AX_ONES * '_', is = ~((d & ~AX_HIGHS) + ~AX_HIGHS | d) & AX_HIGHS;
+
+	*any |= is;
+	return x ^ (is >> 7) * ('_' ^ '-');
+}
+
 /* What a field is by its name, w->t.name, filled up with zeros. */
 static __always_inline u32 ax_g_field_of(const struct ax_gw *w)
 {
-	const u64 *n = (const u64 *)w->t.name;
+	const u64 *name = (const u64 *)w->t.name;
 	u32 len = w->r.name_len;
+	u64 any = 0, n[3];
 
+	n[0] = ax_hyphens(name[0], &any);
+	n[1] = ax_hyphens(name[1], &any);
+	n[2] = ax_hyphens(name[2], &any);
 	if (len == 4 && n[0] == AX_W8('h', 'o', 's', 't', 0, 0, 0, 0))
 		return AX_F_HOST;
 	if (len == 14 && n[0] == AX_W8('c', 'o', 'n', 't', 'e', 'n', 't', '-') &&
 	    n[1] == AX_W8('l', 'e', 'n', 'g', 't', 'h', 0, 0))
-		return AX_F_LENGTH;
+		return any ? AX_F_UNDERSCORED : AX_F_LENGTH;
 	if (len == 17 && n[0] == AX_W8('t', 'r', 'a', 'n', 's', 'f', 'e', 'r') &&
 	    n[1] == AX_W8('-', 'e', 'n', 'c', 'o', 'd', 'i', 'n') && n[2] == 'g')
-		return AX_F_CODING;
+		return any ? AX_F_UNDERSCORED : AX_F_CODING;
 	if (len == 7 && n[0] == AX_W8('u', 'p', 'g', 'r', 'a', 'd', 'e', 0))
 		return AX_F_UPGRADE;
 	if (n[0] == AX_W8('x', '-', 'h', 't', 't', 'p', '-', 'm') && n[1] == AX_W8('e', 't', 'h', 'o', 'd', 0, 0, 0) &&
@@ -380,6 +396,12 @@ static __always_inline u32 ax_g_field_of(const struct ax_gw *w)
 	if (len == 17 && n[0] == AX_W8('x', '-', 'm', 'e', 't', 'h', 'o', 'd') &&
 	    n[1] == AX_W8('-', 'o', 'v', 'e', 'r', 'r', 'i', 'd') && n[2] == 'e')
 		return AX_F_OVERRIDE;
+	if (len == 14 && n[0] == AX_W8('x', '-', 'o', 'r', 'i', 'g', 'i', 'n') &&
+	    n[1] == AX_W8('a', 'l', '-', 'u', 'r', 'l', 0, 0))
+		return AX_F_REWRITE;
+	if (len == 13 && n[0] == AX_W8('x', '-', 'r', 'e', 'w', 'r', 'i', 't') &&
+	    n[1] == AX_W8('e', '-', 'u', 'r', 'l', 0, 0, 0))
+		return AX_F_REWRITE;
 	return AX_F_OTHER;
 }
 
@@ -410,7 +432,7 @@ AX_GLOBAL int ax_g_name(u32 lvl)
 			w->r.phase = AX_G_VALUE;
 			if (f == AX_F_OVERRIDE)
 				return ax_g_deny(w, AX_DENY_OVERRIDE);
-			if (f && w->r.seen & AX_F_TRAILER)
+			if (f == AX_F_UNDERSCORED || (f && w->r.seen & AX_F_TRAILER))
 				return ax_g_deny(w, AX_DENY_FIELD);
 			break;
 		}
@@ -721,6 +743,25 @@ static __always_inline void ax_g_body(struct ax_gw *w)
 		ax_g_next(w);
 }
 
+/* The beginning of a value that some servers take for the request's path, if it is one: a proxy that notes a whole URL does
+ * no harm. */
+static __always_inline int ax_g_rewrite(struct ax_gw *w)
+{
+	u8 c = w->win[AX_INDEX(w->at, AX_WINDOW)];
+
+	if (w->at >= w->wlen)
+		return 0;
+	if (c == '/')
+		return ax_g_deny(w, AX_DENY_OVERRIDE);
+	if (c != ' ' && c != '\t') {
+		w->r.field = AX_F_OTHER;
+		return 0;
+	}
+	w->at++;
+	w->r.head++;
+	return 0;
+}
+
 /* A field's name, its value, or both. */
 static __always_inline int ax_g_field_line(struct ax_gw *w, u32 lvl)
 {
@@ -730,6 +771,8 @@ static __always_inline int ax_g_field_line(struct ax_gw *w, u32 lvl)
 		if (r || w->r.phase != AX_G_VALUE)
 			return r;
 	}
+	if (w->r.field == AX_F_REWRITE)
+		return ax_g_rewrite(w);
 	return w->r.field ? ax_g_value(lvl) : ax_g_skip(lvl);
 }
 

@@ -204,6 +204,12 @@ FIELDS = {
     "override, shorter": ("X-HTTP-Method: DELETE",),
     "override, other name": ("X-Method-Override: DELETE",),
     "override in another case": ("x-http-METHOD-override: DELETE",),
+    "override by underscores": ("X_HTTP_Method_Override: DELETE",),
+    "another path": ("X-Original-URL: /secret",),
+    "another path, other name": ("X-Rewrite-URL:\t /secret",),
+    "another path by underscores": ("x_rewrite-url:/secret",),
+    "coding by underscores": ("Transfer_Encoding: chunked",),
+    "length by underscores": ("Content_Length: 4",),
 }
 
 
@@ -394,6 +400,11 @@ GOOD = {
     "prefixes of others": get(
         "/pub/a", "Hos: a", "Content-Lengt: x", "Upgrad: h2c", "X-HTTP-Metho: DELETE"
     ),
+    "underscores": get("/pub/a", "x_request_id: a", "_: b", "Content_Lengths: x"),
+    "what a proxy was asked for": get(
+        "/pub/a", "X-Original-URL: https://a/secret", "X-Rewrite-URL:", "X-Original-URI: /secret"
+    ),
+    "what a proxy was asked for, long": get("/pub/a", "X-Original-URL: https://a/" + "b" * 900),
     "empty line before": b"\r\n" + get("/pub/a"),
     "two empty lines before": b"\r\n\r\n" + get("/pub/a"),
     "field names in any case": head("GET /pub/a HTTP/1.1", "hOSt: a", "CONTENT-LENGTH: 0"),
