@@ -38,6 +38,7 @@ struct ax_pol_ctl {
 	ax_u32 gen;		/* raised with every switch; its lowest bit is the half in use. 0: never written */
 	ax_u32 mode;		/* enum ax_pol_mode */
 	ax_u64 secret;		/* keys the hashes of the sets' tables */
+	ax_u64 newest;		/* cgroups with greater ids are not known yet: what is asked of them is held. 0: nothing is */
 	ax_u32 header;		/* 1: answers name their policy in x-axon-policy */
 	ax_u32 pad;
 };
@@ -189,7 +190,7 @@ enum ax_deny {
 	AX_DENY_CODING,		/* Transfer-Encoding that is not exactly "chunked", or in HTTP/1.0 (RFC 9112 section 6.1) */
 	AX_DENY_CHUNK,		/* malformed chunked framing (RFC 9112 section 7.1) */
 	AX_DENY_UPGRADE,	/* an Upgrade that is not to WebSocket */
-	AX_DENY_OVERRIDE,	/* a field that would make another method of it (X-HTTP-Method-Override and the like) */
+	AX_DENY_OVERRIDE,	/* a field that would make another method or path of it (X-HTTP-Method-Override, X-Rewrite-URL and the like) */
 	AX_DENY_LONG_HEAD,	/* a head of more than 256 KiB */
 	AX_DENY_RESENT,		/* bytes sent again, not taken by TCP yet, that are not what was judged */
 	AX_DENY_POSITION,	/* a connection whose position in the framing is not known (older than the programs) */
@@ -201,6 +202,7 @@ enum ax_deny {
 	AX_DENY_MEMORY,		/* no memory for a connection's state */
 	AX_DENY_FRAGMENT,	/* a segment in IP fragments: dropped */
 	AX_DENY_STRAY,		/* a segment that TCP would discard, without an acknowledgement number or with an impossible one: dropped */
+	AX_DENY_HELD,		/* for a workload that is too new to be known (policy_hold): dropped, it comes again */
 	AX_DENY_MAX,
 };
 

@@ -123,6 +123,10 @@ AX_GLOBAL int ax_guarded(struct __sk_buff *skb, u32 lvl, u32 seq_end, u32 ask)
 		now = ax_guard_now(g, lvl, w, gen);
 		w->owner = 0;
 	}
+	if (AX_GUARD_FLAGS(now) & AX_GUARD_HELD && ctl->mode == AX_POL_MODE_ENFORCE) {
+		ax_deny_count(AX_DENY_HELD);
+		return 0;
+	}
 	if (ask == AX_ASK_WHOSE || ask == AX_ASK_CLIENT || ctl->mode != AX_POL_MODE_ENFORCE || !(AX_GUARD_FLAGS(now) & AX_POL_ENFORCE))
 		return 1;
 	if (ask == AX_ASK_UNREAD) {

@@ -82,6 +82,7 @@ struct ax_gw {
 	u32 block;
 	u32 gen;		/* that judges this packet */
 	u32 half;
+	u32 held;		/* the server's cgroup is too new to be known */
 	struct ax_pol_set set;
 	/* the answer */
 	u32 rcv_nxt;

@@ -26,6 +26,7 @@ struct ax_guard {
 #define AX_GUARD_GEN(now) ((u32)((now) >> 32))
 #define AX_GUARD_FLAGS(now) ((u32)(now) >> 16)
 #define AX_GUARD_SET(now) ((u32)(now) & (AX_POL_SETS - 1))
+#define AX_GUARD_HELD 0x8000	/* among the flags: what selects it is not known yet */
 
 struct ax_ports {
 	u64 word[1024];
@@ -99,13 +100,18 @@ static __always_inline void ax_mark_port(u32 port)
 		*word |= 1ULL << (port & 63);
 }
 
-/* The set that judges a server's socket, by key {w->target}: see struct ax_pol_target. */
+/* The set that judges a server's socket, by key {w->target}: see struct ax_pol_target. Of a cgroup that user space has not
+ * looked at there is none yet: w->held. */
 AX_GLOBAL u32 ax_set_of(u32 lvl)
 {
 	struct ax_gw *w = ax_gate_area(lvl);
+	struct ax_pol_ctl *ctl = ax_pol_control();
 	u32 *set;
 
-	if (!w)
+	if (!w || !ctl)
+		return 0;
+	w->held = ctl->newest && w->cgroup > ctl->newest;
+	if (w->held)
 		return 0;
 #pragma clang loop unroll(disable)
 	for (u32 i = 0; i < 8; i++) {
@@ -132,14 +138,17 @@ static __always_inline u64 ax_guard_now(struct ax_guard *g, u32 lvl, struct ax_g
 	u64 now;
 
 	w->half = half;
+	w->held = 0;
 	w->cgroup = g->cgroup;
 	__builtin_memcpy(w->comm, g->comm, AX_COMM);
 	set = g->client ? 0 : ax_set_of(lvl);
 	at = half * AX_POL_SETS + (set & (AX_POL_SETS - 1));
 	s = set ? bpf_map_lookup_elem(&ax_pol_dir, &at) : 0;
 	if (!s || !s->serial) {
-		g->now = AX_GUARD(gen, 0, 0);
-		return AX_GUARD(gen, 0, 0);
+		/* of another generation, where it is held: so that it is looked for again with the next packet */
+		now = AX_GUARD(gen - w->held, w->held * AX_GUARD_HELD, 0);
+		g->now = now;
+		return now;
 	}
 	ax_mark_port(w->lport);
 	now = AX_GUARD(gen, s->flags, set);

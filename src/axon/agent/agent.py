@@ -158,7 +158,8 @@ class Agent:
         # 7 MB that an agent without policies does not need
         from axon.agent.policies import Policies  # noqa: PLC0415
 
-        return Policies(directory, cgroup_root(), self._settings.policy_labels)
+        settings = self._settings
+        return Policies(directory, cgroup_root(), settings.policy_labels, hold=settings.policy_hold)
 
     def _enforced(self, policies: Policies | None) -> Policies | None:
         """Have policies in force and watched: those, or what an earlier agent has left."""

@@ -44,12 +44,17 @@ class Policies:
     """
 
     def __init__(
-        self, directory: Path | None, cgroup_root: Path, labels: Path | None = None
+        self,
+        directory: Path | None,
+        cgroup_root: Path,
+        labels: Path | None = None,
+        *,
+        hold: bool = False,
     ) -> None:
         self._directory = directory
         self._labels = labels
         self._library = Library()
-        self._residents = Residents(cgroup_root, labels)
+        self._residents = Residents(cgroup_root, labels, hold=hold)
         self._enforcer: Enforcer | None = None
         self._asked: tuple[list[Policy], Host] | None = None
         self._refused: list[str] = []

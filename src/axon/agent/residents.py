@@ -24,26 +24,32 @@ NOBODY = Party.of({})
 
 
 class Residents:
-    """The cgroups below `root`, and what the file `labels` says, if there is one."""
+    """The cgroups below `root`, and what the file `labels` says, if there is one.
 
-    def __init__(self, root: Path, labels: Path | None) -> None:
+    `hold`: newer cgroups than those that have been looked at are to be held.
+    """
+
+    def __init__(self, root: Path, labels: Path | None, *, hold: bool = False) -> None:
         self._tree = CgroupTree(root)
         self._places = Places(Containers())
         self._labels = labels
+        self._hold = hold
+        self._newest = 0
         self._state: object = None
         self._given = NOTHING
         self._networks: dict[Network, Party] = {}
 
     def look(self) -> tuple[Host, list[str]]:
         """Return who is there now, and what is wrong with the file: what it said before counts then."""
-        self._tree.walk()
+        self._walk()
         cgroups = {cgroup: self.party(path) for cgroup, path in self._tree.there()}
         wrong = []
         try:
             self._read()
         except PolicyError as error:
             wrong = [str(error)]
-        return Host(cgroups, self._networks, given=self._given), wrong
+        host = Host(cgroups, self._networks, given=self._given, newest=self._newest)
+        return host, wrong
 
     def party(self, path: str) -> Party:
         """Return the labels that Axon gives to a cgroup."""
@@ -56,6 +62,15 @@ class Residents:
         if who.unit or who.container:
             labels[SERVICE] = who.name
         return Party.of(labels)
+
+    def _walk(self) -> None:
+        """Find the cgroups; where they are held, all up to the newest one that counts as known."""
+        self._tree.walk()
+        newest = self._tree.newest
+        if self._hold and newest > self._newest:
+            # one may have come behind the walk's back, before the newest one that it found
+            self._tree.walk()
+            self._newest = newest
 
     def _read(self) -> None:
         if self._labels is not None:

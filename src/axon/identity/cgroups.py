@@ -33,6 +33,11 @@ class CgroupTree:
         """Return the id and path of every cgroup that was there at the last walk."""
         return [(cgroup, path) for path, cgroup in self._ids.items()]
 
+    @property
+    def newest(self) -> int:
+        """The greatest id that was there at the last walk; 0: none was. Ids only grow."""
+        return max(self._ids.values(), default=0)
+
     def walk(self) -> None:
         """Find out what is there now. cgroups that are gone stay known: their series may live on."""
         found: dict[int, str] = {}

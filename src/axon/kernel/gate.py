@@ -98,6 +98,15 @@ class Gate:
         """Whether anything is judged."""
         return bool(self.generation and self.mode)
 
+    @property
+    def newest(self) -> int:
+        """The greatest id of a cgroup that is known; those above are held. 0: none is."""
+        return int(self._control["newest"][0])
+
+    @newest.setter
+    def newest(self, cgroup: int) -> None:
+        self._control["newest"][0] = cgroup
+
     @cached_property
     def program(self) -> int:
         """The id of the program that judges."""

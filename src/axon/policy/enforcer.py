@@ -49,6 +49,7 @@ class Enforcer:
             ],
         )
         gate.switch(generation)
+        gate.newest = host.newest if compiled.policies else 0
         self._quiesce()
         self._arena.switched(placement)
         return compiled

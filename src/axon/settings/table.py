@@ -86,6 +86,13 @@ class Settings:
             "a change is taken up within a second."
         ),
     ] = None
+    policy_hold: Annotated[
+        bool,
+        About(
+            "Drop what is asked of a workload whose cgroup is too new to be known, until the next look: "
+            "TCP asks again. Off: only policies that select by port or command judge it until then."
+        ),
+    ] = False
     traffic_hours: Annotated[
         float,
         About(

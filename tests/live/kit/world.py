@@ -14,7 +14,8 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,18 @@ class Place:
     def tun(self, name: str) -> int:
         """Make a TUN device here; return the descriptor of its other end."""
         return self._ask("tun", name)
+
+    @contextmanager
+    def within(self, cgroup: Path) -> Iterator[None]:
+        """Have the sockets that are made here meanwhile belong to another cgroup."""
+        self._move(cgroup)
+        try:
+            yield
+        finally:
+            self._move(self._cgroup)
+
+    def _move(self, cgroup: Path) -> None:
+        os.close(self._ask("write", str(cgroup / "cgroup.procs"), "0"))
 
     def sysctl(self, name: str, value: str) -> None:
         """Set a parameter of this namespace."""

@@ -35,13 +35,15 @@ class Host:
 
     `unknown` is who the servers of other cgroups are, None if they are not to be selected. Labels
     are those of a cgroup: unit, container and service; command and port are added, and what the
-    user has `given`.
+    user has `given`. Sockets of cgroups with greater ids than `newest` are held, which are not known
+    yet; 0: none are.
     """
 
     cgroups: Mapping[int, Party] = field(default_factory=dict)
     networks: Mapping[Network, Party] = field(default_factory=dict)
     unknown: Party | None = _ANYBODY
     given: Given = NOTHING
+    newest: int = 0
 
 
 @dataclass(frozen=True, slots=True)
