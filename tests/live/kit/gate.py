@@ -90,7 +90,6 @@ class Guarded:
         self._reasons = _enum("ax_deny")
         self.forged = False
         """Does the test at hand send segments with wrong checksums?"""
-        self._in_force = True
         self._detach = ExitStack()
 
     def attach(self, interface: str) -> None:
@@ -105,7 +104,6 @@ class Guarded:
         """Put the policies of a YAML text into force, and no others."""
         compiled = self.enforcer.apply(parse_policies(text, "test.yaml"), host or Host())
         self.gate.mode = mode
-        self._in_force = True
         return compiled
 
     def allow(
@@ -115,11 +113,8 @@ class Guarded:
         self.force(policy("web", port, *rules, spec=spec), mode=mode)
 
     def release(self) -> None:
-        """Let no policy be in force."""
-        if self._in_force:
-            self.enforcer.apply([], Host())
+        """Judge nothing until policies are put into force again."""
         self.gate.mode = HostMode.OFF
-        self._in_force = False
 
     def denials(self) -> dict[str, int]:
         """Return the counters of denials by reason, without AX_DENY_; those that are not 0."""
