@@ -94,7 +94,7 @@ def do(job: Job, image: Image, chosen: table.Table, out: Path) -> Guest:
 def do_all(
     todo: Sequence[Job], images: dict[str, Image], chosen: table.Table, abreast: int
 ) -> Iterator[Guest]:
-    """Does so many jobs at a time and gives what came of them, in their order: tests often wait."""
+    """Does so many jobs at a time and gives what came of them, in their order."""
     with ThreadPoolExecutor(abreast) as pool:
         yield from pool.map(lambda job: do(job, images[job.row.name], chosen, job.out), todo)
 
@@ -108,8 +108,8 @@ def parser() -> argparse.ArgumentParser:
     line.add_argument("--plain", action="store_true", help="without the configurations")
     line.add_argument("--tests", action="append", default=[], metavar="GROUP",
                       help="a group of tests of the table, in place of each kernel's own; may be repeated")  # fmt: skip
-    line.add_argument("--abreast", type=int, default=os.cpu_count() or 1, metavar="N",
-                      help="so many guests at a time (default: as many as this machine has processors)")  # fmt: skip
+    line.add_argument("--abreast", type=int, default=(os.cpu_count() or 1) + 1, metavar="N",
+                      help="so many guests at a time (default: one more than there are processors, as tests often wait)")  # fmt: skip
     line.add_argument("--update", action="store_true", help="ask the archives for newer packages")
     line.add_argument("--accept", action="store_true",
                       help="make today's instruction counts the baseline")  # fmt: skip
