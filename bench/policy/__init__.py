@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from bench.policy import allowed, denied, verdict
+from bench.policy import allowed, denied, elsewhere, verdict
 
-MEASURES = (allowed.measure, denied.measure, verdict.measure)
+MEASURES = (allowed.measure, elsewhere.measure, denied.measure, verdict.measure)

@@ -17,12 +17,12 @@ from bench.world import BenchError, nginx, require
 BARE, CONTROL = "nginx alone", "nginx alone, again"
 SEEN, SEEN_AGAIN = "observed, no policy", "observed, no policy, again"
 JUDGED = f"observed, {RULES} rules"
-_PORTS = {
+PORTS = {
     name: 18721 + i for i, name in enumerate((BARE, CONTROL, SEEN, SEEN_AGAIN, JUDGED, *SIDECARS))
 }
 _UPSTREAM = 18731
 _OURS = (SEEN, SEEN_AGAIN, JUDGED)
-_BASES = {name: SEEN if name in {SEEN_AGAIN, JUDGED} else BARE for name in _PORTS}
+BASES = {name: SEEN if name in {SEEN_AGAIN, JUDGED} else BARE for name in PORTS}
 _PACE = 4000
 _WAYS = {
     ("loopback", "keep-alive"): Way(connections=32),
@@ -42,18 +42,12 @@ def measure(*, blocks: int = 6, seconds: float = 5.0) -> Table:
         ["", "requests a second", "of nginx alone", f"of {SEEN}", "P99, µs", "P99, of the one without",
          "CPU, µs a request: server's core", "both cores", "added on both"],
     )  # fmt: skip
-    with scene(_PORTS[JUDGED]) as here:
+    with scene(PORTS[JUDGED]) as here:
         for (place, kind), way in _WAYS.items():
-            found = []
-            for _ in range(blocks):
-                # anew for each block: where in memory a server lies makes a difference of some per cent
-                with ExitStack() as servers:
-                    for server in _servers(here):
-                        servers.enter_context(server)
-                    found.append(_block(here.ask, here.ends[place], way, seconds))
+            found = [block(here, place, way, seconds, tuple(PORTS)) for _ in range(blocks)]
             table.rows += [
                 [f"{place}, {kind}: {name}", *_cells(name, found, paced=bool(way.rate))]
-                for name in _PORTS
+                for name in PORTS
             ]
             if not way.rate:
                 _brief(table, f"{kind}, over {place}", found)
@@ -72,9 +66,23 @@ def measure(*, blocks: int = 6, seconds: float = 5.0) -> Table:
     return table
 
 
-def _servers(here: Scene) -> list[AbstractContextManager[object]]:
+def block(
+    here: Scene, place: str, way: Way, seconds: float, names: Sequence[str]
+) -> dict[str, Asked]:
+    """Ask each of the servers in turns, over a place's end, by a way.
+
+    They are started anew: where in memory a server lies makes a difference of some per cent.
+    """
+    with ExitStack() as servers:
+        for server in _servers(here, names):
+            servers.enter_context(server)
+        return _asked(here.ask, here.ends[place], way, seconds, names)
+
+
+def _servers(here: Scene, names: Sequence[str]) -> list[AbstractContextManager[object]]:
     servers: list[AbstractContextManager[object]] = [nginx(here.plain, _UPSTREAM)]
-    for name, port in _PORTS.items():
+    for name in names:
+        port = PORTS[name]
         if name in SIDECARS:
             servers.append(SIDECARS[name](here.plain, port, _UPSTREAM))
         else:
@@ -82,16 +90,18 @@ def _servers(here: Scene) -> list[AbstractContextManager[object]]:
     return servers
 
 
-def _block(ask: Asker, end: Cable, way: Way, seconds: float) -> Mapping[str, Asked]:
+def _asked(
+    ask: Asker, end: Cable, way: Way, seconds: float, names: Sequence[str]
+) -> dict[str, Asked]:
     """Ask all, and compare what came with what nginx says that it has been asked."""
-    counted = {name: port for name, port in _PORTS.items() if name not in SIDECARS}
+    counted = {name: PORTS[name] for name in names if name not in SIDECARS}
     counted["upstream"] = _UPSTREAM
     before = _count(end, counted)
-    urls = {name: f":{port}{PATH}" for name, port in _PORTS.items()}
+    urls = {name: f":{PORTS[name]}{PATH}" for name in names}
     found = ask(end, urls, way, seconds=seconds)
     after = _count(end, counted)
     answers = {name: asked.ok for name, asked in found.items()}
-    answers["upstream"] = sum(answers[name] for name in SIDECARS)
+    answers["upstream"] = sum(answers[name] for name in SIDECARS if name in names)
     for name in counted:
         if after[name] - before[name] - 1 != answers[name]:
             raise BenchError(
@@ -105,7 +115,7 @@ def _count(end: Cable, ports: Mapping[str, int]) -> dict[str, int]:
 
 
 def _cells(name: str, found: Sequence[Mapping[str, Asked]], *, paced: bool) -> list[str]:
-    base = _BASES[name]
+    base = BASES[name]
 
     def of(other: str, value: Callable[[Asked], float]) -> str:
         return "" if name == other else spread([value(b[name]) / value(b[other]) for b in found])
@@ -128,7 +138,7 @@ def _cells(name: str, found: Sequence[Mapping[str, Asked]], *, paced: bool) -> l
 
 def _brief(table: Table, kind: str, found: Sequence[Mapping[str, Asked]]) -> None:
     def share(name: str) -> str:
-        ratio = median(block[name].rate / block[_BASES[name]].rate for block in found)
+        ratio = median(block[name].rate / block[BASES[name]].rate for block in found)
         return f"{ratio * 100:.1f} %"
 
     tail = median(block[JUDGED].p99_us / block[SEEN].p99_us for block in found)
