@@ -208,4 +208,17 @@ enum ax_deny {
 
 #define AX_DENIES 64	/* room, so that a new reason does not change the layout */
 
+/* ax_pol_unjudged: a connection of whose packets one that TCP would have taken was dropped unjudged. */
+struct ax_unjudged {
+	ax_u64 cookie;		/* of the server's socket */
+	ax_u64 cgroup;		/* that made it */
+	ax_u8 raddr[16];	/* the client's end, as the packet had it: an IPv4 address in the first four bytes */
+	ax_u8 laddr[16];
+	ax_u16 rport;
+	ax_u16 lport;
+	ax_u32 bound;		/* the interface that the socket is bound to; 0: none */
+	ax_u32 family;		/* of the packet: AF_INET or AF_INET6 */
+	ax_u32 pad;
+};
+
 #endif

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: (MIT OR GPL-2.0-only) */
 /*
  * guard.h - the socket's own hook as the backstop: whose a server's socket is, for the gate in front of it to know; and
- * what the gate has not judged is not let by (another filter ahead of it, a redirect past it, a fragment).
+ * what the gate has not judged is not let by (another filter ahead of it, a redirect past it, a fragment). Its connection is
+ * told of, for the agent to end it.
  */
 #ifndef AX_GUARD_H
 #define AX_GUARD_H
@@ -25,29 +26,84 @@ enum ax_guard_ask {
 
 #include "gate.h"
 
-/* Has this packet for a listener been judged in front of it? */
-static __always_inline int ax_judged_early(struct __sk_buff *skb, u32 seq_end)
+#define AX_UNJUDGED 1024	/* connections that wait for the agent; one more is not ended, and its client comes again */
+
+struct {
+	__uint(type, BPF_MAP_TYPE_QUEUE);
+	__uint(max_entries, AX_UNJUDGED);
+	__type(value, struct ax_unjudged);
+} ax_pol_unjudged SEC(".maps");
+
+/* The packet's connection; returns where its TCP header begins, 0 if that cannot be read. */
+static __always_inline u32 ax_packet_pair(struct __sk_buff *skb, struct ax_pair *pair)
 {
 	u8 head[40] __attribute__((aligned(8)));
-	struct ax_pair k = {};
-	struct ax_early *e;
 	u32 off = 40;
 
 	if (bpf_skb_load_bytes(skb, 0, head, sizeof(head)))
 		return 0;
 	if (head[0] >> 4 == 6) {
-		__builtin_memcpy(k.src, head + 8, 16);
-		__builtin_memcpy(k.dst, head + 24, 16);
+		__builtin_memcpy(pair->src, head + 8, 16);
+		__builtin_memcpy(pair->dst, head + 24, 16);
 	} else {
-		__builtin_memcpy(k.src, head + 12, 4);
-		__builtin_memcpy(k.dst, head + 16, 4);
+		__builtin_memcpy(pair->src, head + 12, 4);
+		__builtin_memcpy(pair->dst, head + 16, 4);
 		off = (head[0] & 15) * 4;
 	}
-	if (bpf_skb_load_bytes(skb, off, &off, 4))
+	if (bpf_skb_load_bytes(skb, off, &pair->ports, 4))
 		return 0;
-	k.ports = off << 16 | off >> 16;
-	e = bpf_map_lookup_elem(&ax_early, &k);
+	pair->ports = pair->ports << 16 | pair->ports >> 16;
+	return off;
+}
+
+/* Has this packet for a listener been judged in front of it? */
+static __always_inline int ax_judged_early(struct __sk_buff *skb, u32 seq_end)
+{
+	struct ax_pair pair = {};
+	struct ax_early *e;
+
+	if (!ax_packet_pair(skb, &pair))
+		return 0;
+	e = bpf_map_lookup_elem(&ax_early, &pair);
 	return e && (s32)(seq_end - e->s.next) <= 0;
+}
+
+/* Has the agent end the connection of a packet that is dropped unjudged, so that its client does not wait: if TCP would have
+ * taken the packet (a stray or invented one ends nothing), and if the gate has not met the connection (it will again). */
+AX_GLOBAL int ax_end_unjudged(struct __sk_buff *skb)
+{
+	u8 th[16] __attribute__((aligned(8)));
+	struct bpf_sock *sk = ax_sock(skb);
+	struct ax_unjudged told = {};
+	struct ax_pair pair = {};
+	struct bpf_tcp_sock *tp;
+	struct ax_guard *g;
+	u32 off, ack, una, next;
+
+	if (!sk || bpf_sk_storage_get(&ax_gates, sk, 0, 0))
+		return 0;
+	g = bpf_sk_storage_get(&ax_guards, sk, 0, 0);
+	tp = bpf_tcp_sock(sk);
+	if (!g || !tp)
+		return 0;
+	off = ax_packet_pair(skb, &pair);
+	if (!off || bpf_map_lookup_elem(&ax_early, &pair) || bpf_skb_load_bytes(skb, off, th, sizeof(th)))
+		return 0;
+	ack = bpf_ntohl(*(u32 *)(th + 8));
+	una = AX_READ(tp->snd_una);
+	next = AX_READ(tp->snd_nxt);
+	if (bpf_ntohl(*(u32 *)(th + 4)) != AX_READ(tp->rcv_nxt) || ack - una > next - una ||
+	    (th[13] & (AX_TCP_SYN | AX_TCP_RST | AX_TCP_ACK)) != AX_TCP_ACK)
+		return 0;
+	told.cookie = bpf_get_socket_cookie(skb);
+	told.cgroup = g->cgroup;
+	__builtin_memcpy(told.raddr, pair.src, 16);
+	__builtin_memcpy(told.laddr, pair.dst, 16);
+	told.rport = bpf_ntohs(*(u16 *)th);
+	told.lport = bpf_ntohs(*(u16 *)(th + 2));
+	told.bound = AX_READ(sk->bound_dev_if);
+	told.family = skb->protocol == bpf_htons(0x86dd) ? AX_AF_INET6 : AX_AF_INET;
+	return !bpf_map_push_elem(&ax_pol_unjudged, &told, BPF_ANY);
 }
 
 /* Does somebody listen at the socket's own address and port? */
@@ -141,6 +197,8 @@ AX_GLOBAL int ax_guarded(struct __sk_buff *skb, u32 lvl, u32 seq_end, u32 ask)
 	}
 	ax_mark_port(sk->src_port);
 	ax_deny_count(AX_DENY_UNJUDGED);
+	if (ask == AX_ASK_JUDGED && sk->state != AX_TCP_LISTEN)
+		ax_end_unjudged(skb);
 	return 0;
 }
 

@@ -94,7 +94,7 @@ def of_policies(reasons: Iterable[str]) -> list[Family]:
     """What policies decided; `reasons` are those of denials."""
     return [
         *policy.families({"default/web": (0, 0, 0)}, dict.fromkeys(reasons, 0)),
-        *policy.watch({"judged": 0}, {"missing": 0}, current=True),
+        *policy.watch({"judged": 0}, {"missing": 0}, {"destroyed": 0}, current=True),
     ]
 
 

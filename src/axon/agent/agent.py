@@ -169,6 +169,7 @@ class Agent:
             policies.begin(self._kernel)
             policies.points.start()
             self._closing.callback(policies.points.close)
+            self._closing.callback(policies.ending.close)
         return policies
 
     def _let_go(self) -> None:
@@ -326,7 +327,8 @@ class Agent:
         if self._policies:
             mine = self._policies
             found += policy.families(mine.verdicts(), mine.denials())
-            found += policy.watch(mine.points.states, mine.points.repairs, current=mine.current)
+            points, ended = mine.points, mine.ending.counts
+            found += policy.watch(points.states, points.repairs, ended, current=mine.current)
         return found
 
     def _passes(self, wanted: FlowFilter, flows: matching.Flows) -> matching.Mask:

@@ -57,7 +57,8 @@ class Points:
             if state == "unjudged":
                 return (
                     f"Requests on {self._names[point]} cannot be judged ({why}): what arrives there "
-                    "for a workload with policies is dropped. `axon doctor` may say more."
+                    "for a workload with policies is dropped, and its connection ended. "
+                    "`axon doctor` may say more."
                 )
         return ""
 

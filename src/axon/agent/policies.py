@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
+from axon.agent.ending import Ending
 from axon.agent.exchanges import Name, exchanges
 from axon.agent.listed import listed
 from axon.agent.points import Points
@@ -54,6 +55,7 @@ class Policies:
         self._directory = directory
         self._labels = labels
         self._library = Library()
+        self._cgroup_root = cgroup_root
         self._residents = Residents(cgroup_root, labels, hold=hold)
         self._enforcer: Enforcer | None = None
         self._asked: tuple[list[Policy], Host] | None = None
@@ -83,6 +85,7 @@ class Policies:
         """
         self._kernel = kernel
         self.points = Points(kernel.gate)
+        self.ending = Ending(kernel.gate, self._cgroup_root)
         if self._directory is None:
             _log.warning("policies of an earlier agent stay in force; `axon detach` ends them")
         elif self._enforcer is None and kernel.gate.generation:
@@ -96,6 +99,7 @@ class Policies:
         try:
             if self._ticks % _POINTS_EVERY == 0:
                 self.points.look()
+            self.ending.look()
             if self._enforcer:
                 self._apply(self._enforcer)
             if not self._waited:

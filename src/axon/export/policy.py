@@ -40,15 +40,23 @@ def families(
     ]
 
 
-def watch(states: Mapping[str, int], repairs: Mapping[str, int], *, current: bool) -> list[Family]:
+def watch(
+    states: Mapping[str, int],
+    repairs: Mapping[str, int],
+    ended: Mapping[str, int],
+    *,
+    current: bool,
+) -> list[Family]:
     """Return the metrics of enforcement itself: interfaces by state, filters put back by what had
-    become of them, and whether what is in force is what the files say.
+    become of them, connections that nobody judges by what became of them, and whether what is in
+    force is what the files say.
     """
     return [
         Scalars(
             "axon_policy_interfaces",
             "Interfaces whose requests are judged; are judged behind programs of others; or cannot be "
-            "judged, so that what arrives there for a workload with policies is dropped.",
+            "judged, so that what arrives there for a workload with policies is dropped, and its "
+            "connection ended.",
             "gauge",
             [Labels(("state",), (state,)) for state in states],
             list(states.values()),
@@ -60,6 +68,16 @@ def watch(states: Mapping[str, int], repairs: Mapping[str, int], *, current: boo
             "counter",
             [Labels(("was",), (was,)) for was in repairs],
             list(repairs.values()),
+        ),
+        Scalars(
+            "axon_policy_sockets_destroyed",
+            "Connections whose packets for a workload with policies are dropped, for nothing judges "
+            "them: destroyed, so that both ends read it at once; unreachable, in a network namespace "
+            "that the agent may not enter, or where the kernel cannot end sockets, so that their "
+            "clients wait until they give up.",
+            "counter",
+            [Labels(("result",), (result,)) for result in ended],
+            list(ended.values()),
         ),
         Scalars(
             "axon_policy_current",

@@ -129,6 +129,13 @@ def _attach(settings: Settings) -> str:
     return f"programs can be attached to {cgroup}"
 
 
+def _ended_sockets(_settings: Settings) -> str:
+    probes.ended_sockets()
+    if "CAP_SYS_ADMIN" in system.capabilities():
+        return "works, in other network namespaces too"
+    return "works in this network namespace; in others it takes CAP_SYS_ADMIN"
+
+
 def _run_times(_settings: Settings) -> str:
     bpf.enable_stats().close()
     return "can be measured"
@@ -160,8 +167,15 @@ CHECKS = (
         _try(probes.filters_on_interfaces, "can be attached to interfaces"),
         "Load the module sch_ingress, and cls_bpf; the kernel needs CONFIG_NET_CLS_ACT, "
         "CONFIG_NET_SCH_INGRESS and CONFIG_NET_CLS_BPF.",
-        "policies cannot answer: what arrives for a workload with policies is dropped",
+        "policies cannot answer: what arrives for a workload with policies is dropped, and its "
+        "connection ended",
         "CAP_SYS_ADMIN",
+    ),
+    Check(
+        "ending sockets",
+        _ended_sockets,
+        "The kernel needs CONFIG_INET_DIAG_DESTROY, and the module tcp_diag.",
+        "what is dropped unjudged is not answered by a reset: its client waits until it gives up",
     ),
     Check(
         "socket release",

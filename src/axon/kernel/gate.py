@@ -186,6 +186,20 @@ class Gate:
         """Take it off every interface of this network namespace."""
         take_off(self.program)
 
+    def unjudged(self, most: int) -> Array:
+        """Take up to so many connections that were dropped unjudged, (n,) of ax_unjudged.
+
+        There is one for each packet that was dropped, oldest first.
+        """
+        queue = self._maps["ax_pol_unjudged"]
+        found = np.zeros(most, queue.value)
+        for i in range(most):
+            one = queue.pop()
+            if one is None:
+                return found[:i]
+            found[i] = one
+        return found
+
     def verdicts(self) -> Array:
         """Return how many verdicts of each kind there were, u64 (policies, AX_VERDICT_MAX)."""
         _, rows = self._maps["ax_pol_counts"].items()

@@ -99,7 +99,7 @@ def put_filter(
         + _attribute(_TC_KIND, b"bpf\0")
         + _attribute(_TC_OPTIONS, options)
     )
-    _ask(_NEWFILTER, _CREATE | _REPLACE, body)
+    ask(_NEWFILTER, _CREATE | _REPLACE, body)
 
 
 class Watch:
@@ -131,9 +131,9 @@ class Watch:
         self._socket.close()
 
 
-def _ask(request: int, flags: int, body: bytes) -> None:
-    """Have the kernel do something; raise OSError."""
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as sock:
+def ask(request: int, flags: int, body: bytes, *, whom: int = socket.NETLINK_ROUTE) -> None:
+    """Have a part of the kernel do something; raise OSError."""
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, whom) as sock:
         head = _HEAD.pack(_HEAD.size + len(body), request, _REQUEST | _ACK | flags, 1, 0)
         sock.send(head + body)
         answer = sock.recv(_MOST)

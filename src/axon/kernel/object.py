@@ -33,7 +33,7 @@ KERNEL_BTF = Path("/sys/kernel/btf/vmlinux")
 
 @dataclass(frozen=True, slots=True)
 class MapDef:
-    """A map as the object declares it. The sizes are in bytes."""
+    """A map as the object declares it. The sizes are in bytes; a type of 0 is not declared."""
 
     name: str
     handle: int
@@ -41,6 +41,8 @@ class MapDef:
     key_size: int
     value_size: int
     flags: int
+    key_type: int
+    value_type: int
 
     @property
     def entries(self) -> int:
@@ -142,12 +144,10 @@ class BpfObject:
 
     def dtypes(self, name: str) -> tuple[np.dtype[Any] | None, np.dtype[Any] | None]:
         """Return the dtypes of a map's keys and values, None where it is declared without them."""
-        handle = self.maps[name].handle
-        key = lib().bpf_map__btf_key_type_id(handle)
-        value = lib().bpf_map__btf_value_type_id(handle)
+        declared = self.maps[name]
         return (
-            self.btf.dtype(key) if key else None,
-            self.btf.dtype(value) if value else None,
+            self.btf.dtype(declared.key_type) if declared.key_type else None,
+            self.btf.dtype(declared.value_type) if declared.value_type else None,
         )
 
     def program(self, name: str) -> bpf.Fd:
@@ -187,6 +187,9 @@ class BpfObject:
                     lib().bpf_map__key_size(handle),
                     lib().bpf_map__value_size(handle),
                     lib().bpf_map__map_flags(handle),
+                    # Now: libbpf forgets those of a queue when it is loaded.
+                    lib().bpf_map__btf_key_type_id(handle),
+                    lib().bpf_map__btf_value_type_id(handle),
                 )
             )
             handle = lib().bpf_object__next_map(self._handle, handle)

@@ -8,13 +8,14 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import socket
 import struct
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
-from axon.kernel import bpf, tc
+from axon.kernel import bpf, diag, tc
 from axon.kernel.insn import FP as FRAME
 from axon.kernel.insn import (
     GET_CURRENT_TASK,
@@ -164,6 +165,18 @@ def _attach_filter_elsewhere() -> None:
         if tc.attached(point) != bpf.prog_info(program).id:
             raise OSError(errno.ENOENT, "the filter is not there")
         tc.detach(point)
+
+
+def ended_sockets() -> None:
+    """Have the kernel end a socket of our own, a listener that nobody has been told of (4.5)."""
+    address = "127.0.0.1"
+    with socket.socket() as sock:
+        sock.bind((address, 0))
+        sock.listen(1)
+        port, local = sock.getsockname()[1], socket.inet_aton(address)
+        ours = diag.Socket(socket.AF_INET, local, port, bytes(4), 0, diag.cookie(sock))
+        if not diag.end(ours):
+            raise OSError(errno.ENOENT, "the kernel does not find sockets by sock_diag")
 
 
 def _get_storage(fd: bpf.Fd) -> bytes:
