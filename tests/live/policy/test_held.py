@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import random
 import socket
+import statistics
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -120,6 +121,37 @@ def test_not_under_audit(gate: Guarded, world: World) -> None:
         gate.force(POLICY, mode=mode, host=host)
         with started(world, f"{mode.name}.service") as (listener, _):
             listener.connect().exchange(get("/secret"))
+
+
+def test_the_window_otherwise(world: World, tmp_path: Path) -> None:
+    """Without being held a workload that starts is judged from the agent's next look on: within a second."""
+    agent = Enforcing(world, world.server, tmp_path)
+    agent.write(POLICY)
+    windows = []
+    try:
+        agent.start()
+        for i in range(ROUNDS):
+            time.sleep(random.random())
+            with started(world, f"soon-{i}.service") as (listener, _):
+                listener.socket.settimeout(0.2)
+                begun = time.monotonic()
+                while not _denied(listener):
+                    assert time.monotonic() - begun < 3, windows
+                windows.append(time.monotonic() - begun)
+    finally:
+        agent.close()
+    assert statistics.median(windows) < 1, windows
+
+
+def _denied(listener: Listener) -> bool:
+    """Ask for what is denied on a new connection; return whether it is."""
+    with closing(listener.connect().client) as client:
+        client.sendall(get("/secret"))
+        client.settimeout(0.05)
+        try:
+            return client.recv(1000) == forbidden()
+        except TimeoutError:
+            return False
 
 
 def test_by_an_agent(world: World, tmp_path: Path) -> None:
