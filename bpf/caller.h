@@ -5,16 +5,32 @@
 
 #include "conn.h"
 #include "judge.h"
+#include "workload.h"
 
-/* Who the caller is: by its socket if it is on this host, else by its address. */
+/* The container on whose cable the packet came in; 0: it came in otherwise, or this host sent it. */
+static __always_inline struct ax_link *ax_from_container(struct __sk_buff *skb, const struct ax_gw *w)
+{
+	u32 key = AX_READ(skb->ifindex), came = AX_READ(skb->ingress_ifindex);
+	struct ax_link *link;
+
+	if (w->in)
+		key = came;
+	link = bpf_map_lookup_elem(&ax_links, &key);
+	return link && link->netns >= 0 ? link : 0;
+}
+
+/* Who the caller is: by its socket if it is on this host, else by its address. What comes out of a container is a socket's
+ * there, or nobody's: it may invent an address, but not another's socket. */
 AX_GLOBAL int ax_identify(struct __sk_buff *skb, u32 lvl)
 {
 	struct ax_gw *w = ax_gate_area(lvl);
 	struct bpf_sock_tuple *tuple;
 	struct ax_pol_peer *peer;
 	struct ax_owner *owner;
+	struct ax_link *from;
 	struct bpf_sock *sk;
 	u32 *ident, found = 0;
+	s64 netns;
 
 	if (!w)
 		return -1;
@@ -22,18 +38,20 @@ AX_GLOBAL int ax_identify(struct __sk_buff *skb, u32 lvl)
 	w->block = 0;
 	w->peer_cgroup = 0;
 	tuple = &w->tuple;
+	from = ax_from_container(skb, w);
+	netns = from ? from->netns : -1;	/* BPF_F_CURRENT_NETNS */
 	if (w->ip6) {
 		__builtin_memcpy(tuple->ipv6.saddr, w->dst, 16);
 		__builtin_memcpy(tuple->ipv6.daddr, w->src, 16);
 		tuple->ipv6.sport = w->dport;
 		tuple->ipv6.dport = w->sport;
-		sk = bpf_sk_lookup_tcp(skb, tuple, sizeof(tuple->ipv6), BPF_F_CURRENT_NETNS, 0);
+		sk = bpf_sk_lookup_tcp(skb, tuple, sizeof(tuple->ipv6), netns, 0);
 	} else {
 		tuple->ipv4.saddr = *(u32 *)w->dst;
 		tuple->ipv4.daddr = *(u32 *)w->src;
 		tuple->ipv4.sport = w->dport;
 		tuple->ipv4.dport = w->sport;
-		sk = bpf_sk_lookup_tcp(skb, tuple, sizeof(tuple->ipv4), BPF_F_CURRENT_NETNS, 0);
+		sk = bpf_sk_lookup_tcp(skb, tuple, sizeof(tuple->ipv4), netns, 0);
 	}
 	if (sk) {
 		owner = sk->state == AX_TCP_LISTEN ? 0 : bpf_sk_storage_get(&ax_owner, sk, 0, 0);
@@ -66,7 +84,7 @@ AX_GLOBAL int ax_identify(struct __sk_buff *skb, u32 lvl)
 	/* an address of our own whose socket has gone: unknown */
 	if (*(u64 *)w->raddr == *(u64 *)w->laddr && *(u64 *)(w->raddr + 8) == *(u64 *)(w->laddr + 8))
 		return 0;
-	if (ax_loopback(w->raddr))
+	if (from || ax_loopback(w->raddr))
 		return 0;
 	w->ident = peer && peer->ident ? peer->ident : AX_IDENT_WORLD;
 	return 0;

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from ipaddress import IPv4Network
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ import pytest
 from axon.agent.points import Points
 from axon.policy.compiler.compile import Host
 from axon.policy.language.labels import Party
+from axon.policy.language.model import Network
 from tests.live.kit.axon import Attacher
 from tests.live.kit.gate import (
     End,
@@ -225,17 +227,40 @@ def test_an_allowed_upload(site: Site, listener: Listener) -> None:
 
 
 def test_who_asks(site: Site, listener: Listener) -> None:
-    """A caller on the host is known by its cgroup; one in another container is not, by its address."""
+    """A caller on this host is known by its cgroup, also in another container; others are denied."""
     peers = "from: [{podSelector: {matchLabels: {app: host}}}]"
     site.allow(listener.port, PUBLIC, peers=peers)
     wire = listener.connect()
-    if listener.client is site.host:
-        wire.exchange(get("/pub/a"))
-        wire.client.sendall(get("/secret"))
-    else:
-        wire.client.sendall(get("/pub/a"))
+    wire.exchange(get("/pub/a"))
+    wire.client.sendall(get("/secret"))
     expect_403(wire.client)
     expect_nothing(wire.server)
+    address = f"[{listener.address}]" if ":" in listener.address else listener.address
+    url = f"http://{address}:{listener.port}/pub/a"
+    assert listener.client.run("curl", "-sg", url) == "Denied by network policy.\n"
+
+
+def test_a_labelled_address(site: Site, world: World) -> None:
+    """An address with labels, which another host may have, is worth nothing in a container."""
+    prefix = "10.78.2" if site.four.startswith("10.78") else "10.79.0"
+    label = Party.of({"app": "host"})
+    _address(site.other, "eth0", f"{prefix}.9/24")
+    listener = Listener(world, site.box, site.other, site.four)
+    try:
+        text = _POLICY.format(
+            port=listener.port,
+            rules=PUBLIC,
+            peers="from: [{podSelector: {matchLabels: {app: host}}}]",
+        )
+        cgroups = {site.cgroup.stat().st_ino: Party.of({"app": "box"})}
+        networks: dict[Network, Party] = {IPv4Network(f"{prefix}.9/32"): label}
+        site.guarded.force(text, host=Host(cgroups, networks))
+        url = f"http://{site.four}:{listener.port}/pub/a"
+        said = site.other.run("curl", "-s", "--interface", f"{prefix}.9", url)
+        assert said == "Denied by network policy.\n"
+    finally:
+        listener.close()
+        ip("-n", site.other.name, "addr", "del", f"{prefix}.9/24", "dev", "eth0")
 
 
 def test_who_asks_by_address(site: Site, listener: Listener) -> None:

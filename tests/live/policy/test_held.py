@@ -127,7 +127,7 @@ def test_the_window_otherwise(world: World, tmp_path: Path) -> None:
     """Without being held a workload that starts is judged from the agent's next look on: within a second."""
     agent = Enforcing(world, world.server, tmp_path)
     agent.write(POLICY)
-    windows = []
+    windows: list[float] = []
     try:
         agent.start()
         for i in range(ROUNDS):
