@@ -9,7 +9,7 @@ from typing import Final
 from axon.policy.files.fields import Access
 from axon.policy.files.selecting import SelectorReader, Side
 from axon.policy.files.source import Node, Scalar
-from axon.policy.language.model import Block, Network, Peer, Ports
+from axon.policy.language.model import Block, Network, Peer, Ports, within
 
 EVERY_PORT: Final = Ports(1, 65535)
 
@@ -76,9 +76,9 @@ class PeerReader:
         return None if network is None else Block(network, tuple(excepts))
 
     def _check_except(self, node: Node, inner: Network, network: Network) -> None:
-        if _within(network, inner):
+        if within(network, inner):
             what = f"{inner} leaves nothing of {network}"
-        elif not _within(inner, network):
+        elif not within(inner, network):
             what = f"{inner} is not within {network}"
         else:
             return
@@ -138,14 +138,6 @@ class PeerReader:
         if first is None or last is None:
             return None
         return Ports(first, last)
-
-
-def _within(inner: Network, outer: Network) -> bool:
-    return (
-        inner.version == outer.version
-        and inner.prefixlen >= outer.prefixlen
-        and inner.supernet(new_prefix=outer.prefixlen) == outer
-    )
 
 
 def _collapsed(networks: list[Network]) -> list[Network]:

@@ -25,6 +25,16 @@ ENTRIES = 256
 """Entries of `ingress`, and of one `httpRules`; see struct ax_pol_rule."""
 
 
+def within(inner: Network, outer: Network) -> bool:
+    """Return whether all addresses of a network are in another one, which may be the same."""
+    shift = outer.max_prefixlen - outer.prefixlen
+    return (
+        inner.version == outer.version
+        and inner.prefixlen >= outer.prefixlen
+        and int(inner.network_address) >> shift == int(outer.network_address) >> shift
+    )
+
+
 class Mode(StrEnum):
     """What becomes of a request that no rule allows."""
 

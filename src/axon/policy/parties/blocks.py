@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 from typing import Final, NamedTuple
 
-from axon.policy.language.model import Block, Network
+from axon.policy.language.model import Block, Network, within
 from axon.policy.parties.registry import Registry
 
 _MAPPED: Final = IPv6Network("::ffff:0:0/96")
@@ -61,7 +61,7 @@ def cut(
     entries = []
     around: list[_State] = []
     for net in sorted(networks, key=_order):
-        while around and not _within(net, around[-1].network):
+        while around and not within(net, around[-1].network):
             around.pop()
         outer = around[-1] if around else _State(net, frozenset(), 0, 0)
         inside = (outer.inside | set(by_network.get(net, ()))) - set(by_except.get(net, ()))
@@ -96,10 +96,3 @@ def mapped(net: Network) -> tuple[int, bytes]:
 def _order(net: Network) -> tuple[int, int, int]:
     """Sort networks so that each stands behind all that it lies in."""
     return net.version, int(net.network_address), net.prefixlen
-
-
-def _within(inner: Network, outer: Network) -> bool:
-    if inner.version != outer.version:
-        return False
-    shift = outer.max_prefixlen - outer.prefixlen
-    return int(inner.network_address) >> shift == int(outer.network_address) >> shift

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from axon.policy.language.labels import COMMAND, PORT, SERVICE, Operator, Party, Requirement
-from axon.policy.language.model import Address, Network
+from axon.policy.language.model import Address, Network, within
 from axon.policy.parties.dynamic import OTHER, commands_in, ports_in, service_of
 
 Value = TypeVar("Value")
@@ -61,7 +61,7 @@ class Given:
         found = {}
         for one in self.entries:
             if one.network is not None and one.network not in found:
-                around = [e for e in self.entries if e.network and _within(one.network, e.network)]
+                around = [e for e in self.entries if e.network and within(one.network, e.network)]
                 found[one.network] = _said(Party.of({}), around)
         return found
 
@@ -138,12 +138,3 @@ def named(entries: Iterable[Entry]) -> tuple[int, int]:
     asked = [Requirement(key, Operator.IN, (value,)) for one in entries for key, value in one.match]
     both = {*commands_in(asked, ports=True), *commands_in(asked, ports=False)}
     return len(both), len(set(ports_in(asked)))
-
-
-def _within(inner: Network, outer: Network) -> bool:
-    shift = outer.max_prefixlen - outer.prefixlen
-    return (
-        inner.version == outer.version
-        and inner.prefixlen >= outer.prefixlen
-        and int(inner.network_address) >> shift == int(outer.network_address) >> shift
-    )
