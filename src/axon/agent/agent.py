@@ -286,7 +286,7 @@ class Agent:
         if not problem and time.monotonic() - self._looked > _LATE:
             problem = "The agent has not looked for some seconds: this machine is overloaded."
         if not problem and self._policies:
-            problem = self._policies.points.problem
+            problem = self._policies.points.problem or self._policies.held
         return schema.Health(ok=not problem, problem=problem)
 
     def ready(self) -> schema.Health:

@@ -10,6 +10,7 @@ from typing import cast
 
 from axon.agent.ending import Ending
 from axon.agent.exchanges import Name, exchanges
+from axon.agent.flows import denial_names
 from axon.agent.listed import listed
 from axon.agent.points import Points
 from axon.agent.residents import Residents
@@ -100,6 +101,9 @@ class Policies:
             if self._ticks % _POINTS_EVERY == 0:
                 self.points.look()
             self.ending.look()
+        except OSError as error:
+            _log.error("what is not judged cannot be looked at", problem=str(error))
+        try:
             if self._enforcer:
                 self._apply(self._enforcer)
             if not self._waited:
@@ -109,6 +113,16 @@ class Policies:
                 _log.error("the policies in force stay", problem=str(error))
             self.problem = str(error)
         self._ticks += 1
+
+    @property
+    def held(self) -> str:
+        """Why workloads that start are held and will stay so; empty if they will not."""
+        if self.compiled is None and self._kernel.gate.newest:
+            return (
+                "Workloads that start are held (policy_hold), and this agent has no files by which "
+                "to know them: mend or set policy, or `axon policy mode audit`."
+            )
+        return ""
 
     @property
     def current(self) -> bool:
@@ -123,9 +137,14 @@ class Policies:
             labels=_absolute(self._labels),
             mode=cast("api.HostMode", HostMode(gate.mode).name.lower()),
             generation=gate.generation,
-            problem=self.problem or ("" if self._directory else _LEFT),
+            problem="\n".join(filter(None, (self.problem or self._left, self.held))),
+            denials={reason: count for reason, count in self.denials().items() if count},
             policies=listed(self, servers),
         )
+
+    @property
+    def _left(self) -> str:
+        return "" if self._directory else _LEFT
 
     def traffic(self, memory: Traffic, name: Name) -> api.Traffic:
         """Return what is remembered of traffic, as policies see it."""
@@ -133,14 +152,10 @@ class Policies:
         return exchanges(memory, replace(self.host, cgroups=everybody), name)
 
     def denials(self) -> dict[str, int]:
-        """Return how much was denied, by enum ax_deny in lower case without its prefix."""
+        """Return how much was denied, by reason."""
         counts = self._kernel.gate.denials()
-        reasons = self._kernel.abi.enum("ax_deny")
-        return {
-            name.removeprefix("AX_DENY_").lower(): int(counts[number])
-            for name, number in reasons.items()
-            if name not in {"AX_DENY_NONE", "AX_DENY_MAX"}
-        }
+        reasons = denial_names(self._kernel.abi)
+        return {name: int(counts[number]) for number, name in reasons.items()}
 
     def verdicts(self) -> dict[str, tuple[int, int, int]]:
         """Return how many requests were forwarded, audited and dropped, by policy."""

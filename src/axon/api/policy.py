@@ -45,6 +45,8 @@ class Policies(msgspec.Struct, frozen=True, kw_only=True):
     """Raised whenever what is in force changes; 0: nothing was ever in force."""
     problem: str
     """Why the newest files are not in force, or empty if they are."""
+    denials: dict[str, int]
+    """How much was denied or dropped since the kernel began to count, by reason, those that are not 0."""
     policies: list[Policy]
 
 
@@ -99,5 +101,7 @@ class Traffic(msgspec.Struct, frozen=True, kw_only=True):
 FORGOTTEN = Traffic(seconds=0, lost=0, exchanges=[])
 """What an agent says that remembers no traffic."""
 
-NONE = Policies(directory=None, labels=None, mode="off", generation=0, problem="", policies=[])
+NONE = Policies(
+    directory=None, labels=None, mode="off", generation=0, problem="", denials={}, policies=[]
+)
 """What an agent without policies says."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from axon.kernel.gate import Gate
 from axon.policy.compiler.arena import Arena, taken
 from axon.policy.compiler.compile import Bounds, Compiled, Compiler, Host, for_half, name_of
-from axon.policy.language.model import Policy
+from axon.policy.language.model import Mode, Policy
 
 
 class Enforcer:
@@ -49,7 +49,8 @@ class Enforcer:
             ],
         )
         gate.switch(generation)
-        gate.newest = host.newest if compiled.policies else 0
+        enforces = any(one.mode is Mode.ENFORCE for one in compiled.policies.values())
+        gate.newest = host.newest if enforces else 0
         self._quiesce()
         self._arena.switched(placement)
         return compiled

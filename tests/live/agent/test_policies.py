@@ -76,7 +76,7 @@ class Policed:
         """Return what list says, by name."""
         done = self.axon("list", "-o", "json")
         assert done.returncode == 0, done.stderr
-        return {row["name"]: row for row in json.loads(done.stdout)}
+        return {row["name"]: row for row in json.loads(done.stdout)["policies"]}
 
 
 @pytest.fixture

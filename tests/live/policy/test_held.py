@@ -114,12 +114,17 @@ def test_what_it_asks_itself(gate: Guarded, world: World) -> None:
 
 
 def test_not_under_audit(gate: Guarded, world: World) -> None:
-    """In the mode audit nothing is held, nor without anything that holds."""
+    """In the mode audit nothing is held, nor by policies that audit, nor without anything that holds."""
     known = world.cgroup.stat().st_ino
     holds = Host({known: Party.of({})}, newest=known)
-    for mode, host in ((HostMode.AUDIT, holds), (HostMode.ENFORCE, Host({known: UNIT}))):
-        gate.force(POLICY, mode=mode, host=host)
-        with started(world, f"{mode.name}.service") as (listener, _):
+    audits = POLICY.replace("spec:", "spec:\n  mode: audit")
+    for name, text, mode, host in (
+        ("host", POLICY, HostMode.AUDIT, holds),
+        ("policy", audits, HostMode.ENFORCE, holds),
+        ("none", POLICY, HostMode.ENFORCE, Host({known: UNIT})),
+    ):
+        gate.force(text, mode=mode, host=host)
+        with started(world, f"{name}.service") as (listener, _):
             listener.connect().exchange(get("/secret"))
 
 

@@ -78,6 +78,7 @@ POLICIES = policy.Policies(
     mode="enforce",
     generation=3,
     problem="",
+    denials={"rule": 4},
     policies=[
         policy.Policy(
             name="web",

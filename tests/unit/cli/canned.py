@@ -87,6 +87,7 @@ class Canned:
             mode="enforce",
             generation=len(self.in_force),
             problem=self.problem,
+            denials={"rule": 4, "held": 9},
             policies=[
                 policy.Policy(
                     name=one.name,

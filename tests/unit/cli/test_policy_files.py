@@ -108,7 +108,9 @@ def test_list(agent: Canned, place: Path, file: Path, capsys: pytest.CaptureFixt
     (place / "new.yaml").write_text(WEB.replace("name: web", "name: new"))
     capsys.readouterr()
     assert main(["policy", "list", "-o", "json"]) == 0
-    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
+    listed = json.loads(capsys.readouterr().out)
+    assert listed["denials"] == {"rule": 4, "held": 9}
+    rows = {row["name"]: row for row in listed["policies"]}
     assert {name: row["in_force"] for name, row in rows.items()} == {
         "new": "no",
         "other": "yes",
@@ -120,6 +122,7 @@ def test_list(agent: Canned, place: Path, file: Path, capsys: pytest.CaptureFixt
     assert main(["policy", "list"]) == 0
     said = capsys.readouterr()
     assert said.out.splitlines()[1].split()[:4] == ["default/new", "enforce", "0", "-"]
+    assert said.out.endswith("\ndenied: held 9, rule 4\n")
     assert said.err.endswith("not in force:\nx.yaml:1:1: it is no YAML.\n")
     (place / "broken.yaml").write_text("a: b\n")
     assert main(["policy", "list"]) == 0
@@ -147,7 +150,7 @@ def test_without_an_agent(
     assert "in force when one does" in said.err
     assert main(["policy", "list", "--policy", str(place), "-o", "json"]) == 0
     said = capsys.readouterr()
-    assert [row["in_force"] for row in json.loads(said.out)] == ["?", "?"]
+    assert [row["in_force"] for row in json.loads(said.out)["policies"]] == ["?", "?"]
     assert "nothing tells whether they are in force" in said.err
     assert main(["policy", "delete", "web", "--policy", str(place)]) == 3
     assert [one.name for one in place.iterdir()] == ["default_other.yaml"]

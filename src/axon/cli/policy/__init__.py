@@ -1,8 +1,8 @@
 """`axon policy`.
 
 Policies are L7NetworkPolicy documents (axon.dev/v1alpha1) in YAML files, or in the *.yaml and *.yml
-files of directories. Only mode, apply, list and delete need root; only these and what is about traffic
-ask an agent.
+files of directories. mode needs root; apply, delete, list, diff and generate ask an agent, by its socket; the others
+need neither.
 
   axon policy validate policies/
   axon policy explain -f policies/ --workload app=backend --from app=frontend GET /api/users

@@ -54,10 +54,14 @@ def run(arguments: argparse.Namespace) -> int:
             raise
         written = []  # the agent's problem says the same
     rows = _rows(now, written)
+    denials = now.denials if now else {}
     if arguments.output == "json":
-        print(json.dumps(rows, indent=2))
+        print(json.dumps({"policies": rows, "denials": denials}, indent=2))
     else:
         _print(rows)
+        if denials:
+            counts = sorted(denials.items(), key=lambda one: -one[1])
+            print("\ndenied: " + ", ".join(f"{reason} {count}" for reason, count in counts))
     if now is None:
         print("axon: no agent runs: nothing tells whether they are in force.", file=sys.stderr)
     elif now.problem:
