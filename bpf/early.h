@@ -8,7 +8,11 @@
 #include "payload.h"
 #include "workload.h"
 
+#define AX_EARLY_DOUBT 1000000000ULL	/* ns: what was let by so long ago has been taken by TCP, or thrown away */
+#define AX_EARLY_OLD (120 * AX_EARLY_DOUBT)	/* of a handshake that has been given up */
+
 struct ax_early {
+	u64 at;
 	struct ax_gate_state s;
 	struct ax_texts t;
 };
@@ -53,6 +57,16 @@ AX_GLOBAL int ax_half_open(struct __sk_buff *skb, u32 lvl)
 	return half;
 }
 
+/* Do two readings of first data stand at the same place, between heads? Then it does not matter which of them TCP takes. */
+static __always_inline int ax_early_same(const struct ax_early *a, const struct ax_early *b)
+{
+	u64 differs = 0;
+
+	for (u32 i = 0; i < sizeof(a->s.r) / 8; i++)
+		differs |= ((const u64 *)&a->s.r)[i] ^ ((const u64 *)&b->s.r)[i];
+	return !differs && a->s.next == b->s.next && a->s.heads == b->s.heads && a->s.n == b->s.n && !ax_in_head(a->s.r.phase);
+}
+
 /* First data of a connection that its server has not accepted yet (deferred accept, a busy queue, SYN cookies): judged as
  * its beginning, and kept for the child. There is one that begins where the child does, or the child is reset. */
 AX_GLOBAL int ax_gate_early(struct __sk_buff *skb, u32 lvl, u64 secret)
@@ -67,8 +81,9 @@ AX_GLOBAL int ax_gate_early(struct __sk_buff *skb, u32 lvl, u64 secret)
 	e = bpf_map_lookup_elem(&ax_early_area, &area);
 	if (!e)
 		return AX_DO_DROP;
+	e->at = bpf_ktime_get_ns();
 	kept = bpf_map_lookup_elem(&ax_early, ax_early_pair(w));
-	if (kept && kept->s.start != w->seq && w->seq - kept->s.start < 1 << 20) {
+	if (kept && e->at - kept->at < AX_EARLY_OLD && kept->s.start != w->seq && w->seq - kept->s.start < 1 << 20) {
 		w->reason = AX_DENY_ORDER;	/* the child will take it, when there is one */
 		return AX_DO_DROP;
 	}
@@ -98,8 +113,20 @@ AX_GLOBAL int ax_gate_early(struct __sk_buff *skb, u32 lvl, u64 secret)
 	e->s.gen = 0;
 	e->s.serial = w->set.serial;
 	e->s.r = w->r;
+	if (kept && kept->s.start == w->seq) {
+		if (ax_early_same(kept, e))
+			return r;
+		/* Both may wait behind us, and TCP takes the one that it comes to first: there is one state, so only one packet
+		 * passes. Later it is one that was lost, and comes again. */
+		w->reason = AX_DENY_RESENT;
+		if (e->at - kept->at >= AX_EARLY_DOUBT)
+			bpf_map_delete_elem(&ax_early, ax_early_pair(w));
+		return AX_DO_DROP;
+	}
+	if (kept)
+		bpf_map_delete_elem(&ax_early, ax_early_pair(w));
 	ax_texts_move(&e->t, &w->t);
-	if (bpf_map_update_elem(&ax_early, ax_early_pair(w), e, BPF_ANY)) {
+	if (bpf_map_update_elem(&ax_early, ax_early_pair(w), e, BPF_NOEXIST)) {
 		w->reason = AX_DENY_EARLY;
 		return AX_DO_DROP;
 	}
