@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: (MIT OR GPL-2.0-only) */
 /*
- * segment.h - what a packet's own headers say: link, IPv4 or IPv6, fragments, ports. Whatever is not understood here passes:
- * to a selected workload the socket's own hook drops it, for nobody has judged it.
+ * segment.h - what a packet's own headers say: link, IPv4 or IPv6, fragments, ports. What is no segment passes. So
+ * does what has other headers in front of it (IPv6 extensions): to a selected workload the socket's own hook drops it. But a
+ * segment that cannot be read may not pass, for it could lie within what has been judged.
  */
 #ifndef AX_SEGMENT_H
 #define AX_SEGMENT_H
@@ -42,7 +43,10 @@ static __always_inline int ax_first_fragment(const u8 *th, const u8 *end, const 
 {
 	if (ctl->mode != AX_POL_MODE_ENFORCE)
 		return AX_TC_PASS;
-	if (th + 4 > end)
+	if (th + 14 > end)
+		return AX_TC_SHOT;
+	/* nobody has to fragment a SYN, and one that starts to be looked at could not be changed */
+	if (ax_is_syn(th[13]))
 		return AX_TC_SHOT;
 	if (!ax_port_marked(bpf_ntohs(*(u16 *)(th + 2))))
 		return AX_TC_PASS;
@@ -51,38 +55,42 @@ static __always_inline int ax_first_fragment(const u8 *th, const u8 *end, const 
 }
 
 /* A packet that is too short for a segment: is it the first fragment of one (IPv4; a fragment's shortest payload is 8)? */
-static __always_inline int ax_short_fragment(const u8 *data, const u8 *end)
+static __always_inline int ax_short_fragment(const u8 *ip, const u8 *end)
 {
-	const u8 *ip = data;
-
-	if (data + 34 <= end && *(u16 *)(data + 12) == bpf_htons(0x0800))
-		ip = data + 14;
 	return ip + 20 <= end && ip[0] >> 4 == 4 && ip[9] == AX_IPPROTO_TCP && *(u16 *)(ip + 6) & bpf_htons(0x2000) &&
 	       !(*(u16 *)(ip + 6) & bpf_htons(0x1fff));
 }
 
-/* Has the packet's first 54 bytes at hand, and as much more of its headers as there is, and finds where IP begins. */
+/* How long the link's, IP's and TCP's headers are, without TCP's options. */
+static __always_inline u32 ax_headers(const u8 *ip, const u8 *end, u32 l2)
+{
+	if (ip + 1 > end)
+		return l2 + 40;
+	return ip[0] >> 4 == 6 ? l2 + 60 : l2 + (ip[0] & 15) * 4 + 20;
+}
+
+/* Has the packet's headers at hand, as much of them as there is, and finds where IP begins. */
 static __always_inline int ax_link_header(struct __sk_buff *skb, const struct ax_pol_ctl *ctl, struct ax_segment *s)
 {
 	const u8 *data = AX_DATA(skb), *end = AX_DATA_END(skb);
+	u32 l2 = skb->tc_classid & AX_CLASS_BARE ? 0 : 14;
 
 	if (skb->protocol != bpf_htons(0x0800) && skb->protocol != bpf_htons(0x86dd))
 		return AX_TC_PASS;
-	if (data + 14 + 40 > end ||
-	    (data + 14 + 60 > end && skb->protocol == bpf_htons(0x86dd) && (u32)(end - data) < skb->len)) {
-		/* its headers are not at hand: virtio_net leaves a long packet in pieces, two bytes of TCP's header over IPv6 apart;
-		 * what stays out of sight the socket's hook drops */
+	AX_OPAQUE(l2);
+	l2 &= 15;
+	if ((u32)(end - data) < skb->len && (u32)(end - data) < ax_headers(data + l2, end, l2)) {
+		/* virtio_net leaves a long packet in pieces, two bytes of TCP's header over IPv6 apart */
 		if (bpf_skb_pull_data(skb, skb->len < 94 ? skb->len : 94))
-			return AX_TC_PASS;
+			return AX_TC_SHOT;
 		data = AX_DATA(skb);
 		end = AX_DATA_END(skb);
-		if (data + 14 + 40 > end)
-			return ax_short_fragment(data, end) && ctl->mode == AX_POL_MODE_ENFORCE ? AX_TC_SHOT : AX_TC_PASS;
 	}
-	/* a link without Ethernet has IP at once */
-	s->l2 = *(u16 *)(data + 12) == (u16)skb->protocol ? 14 : 0;
-	s->ip = data + s->l2;
+	s->l2 = l2;
+	s->ip = data + l2;
 	s->end = end;
+	if (s->ip + 40 > end)
+		return ax_short_fragment(s->ip, end) && ctl->mode == AX_POL_MODE_ENFORCE ? AX_TC_SHOT : AX_TC_PASS;
 	return AX_IS_SEGMENT;
 }
 
@@ -123,13 +131,14 @@ static __always_inline int ax_ipv6_header(const struct ax_pol_ctl *ctl, struct a
 }
 
 /* The TCP header of a packet that may be for a selected workload, by the port that it goes to. */
-static __always_inline int ax_tcp_segment(struct __sk_buff *skb, struct ax_segment *s)
+static __always_inline int ax_tcp_segment(struct __sk_buff *skb, const struct ax_pol_ctl *ctl, struct ax_segment *s)
 {
 	const u8 *th = s->ip + s->iplen;
 	u32 off;
 
+	/* TCP would discard it, or we would have to let it by unread */
 	if (s->iplen < 20 || th + 20 > s->end)
-		return AX_TC_PASS;
+		return ctl->mode == AX_POL_MODE_ENFORCE ? AX_TC_SHOT : AX_TC_PASS;
 	s->ports = *(u32 *)th;
 	s->flags = th[13];
 	/* a listener's first SYN comes before anybody has asked whose it is */
@@ -157,7 +166,7 @@ static __always_inline int ax_segment_of(struct __sk_buff *skb, const struct ax_
 	r = s->ip[0] >> 4 == 4 ? ax_ipv4_header(ctl, s) : ax_ipv6_header(ctl, s);
 	if (r != AX_IS_SEGMENT)
 		return r;
-	return ax_tcp_segment(skb, s);
+	return ax_tcp_segment(skb, ctl, s);
 }
 
 #endif

@@ -7,7 +7,11 @@
 
 #include "judge.h"
 
-/* An interface on whose other end a container is. Filters that judge what is sent to it have a class (TCA_BPF_CLASSID). */
+/* Of a filter, by its class (TCA_BPF_CLASSID). */
+#define AX_CLASS_INTO 1		/* judges what is sent, to a container on the interface's other end */
+#define AX_CLASS_BARE 2		/* the link has no Ethernet header */
+
+/* An interface on whose other end a container is. */
 struct ax_link {
 	s32 netns;		/* that the sockets there are in, as this network namespace numbers it */
 	u32 pad;
@@ -45,7 +49,7 @@ static __always_inline void ax_server_netns(struct __sk_buff *skb, struct ax_gw 
 
 	w->in = 0;
 	w->netns = -1;
-	if (!skb->tc_classid)
+	if (!(skb->tc_classid & AX_CLASS_INTO))
 		return;
 	link = bpf_map_lookup_elem(&ax_links, &key);
 	if (link)

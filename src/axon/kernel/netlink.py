@@ -19,6 +19,7 @@ _BPF_CLASSID, _BPF_FD, _BPF_NAME, _BPF_FLAGS, _BPF_ID = 3, 6, 7, 8, 11  # linux/
 _DIRECT_ACTION = 1  # TCA_BPF_FLAG_ACT_DIRECT
 _ETH_P_ALL = 3
 _UP, _LOOPBACK = 1, 8
+_ETHERNET = {1, 772}  # ARPHRD_ETHER, ARPHRD_LOOPBACK
 _ANNOUNCED = 1 | 8  # RTMGRP_LINK, RTMGRP_TC
 _HEAD, _LINK, _TC = struct.Struct("=IHHII"), struct.Struct("=BxHiII"), struct.Struct("=BxxxiIII")
 _ROUTE = struct.Struct("=BBBBBBBBI")
@@ -66,6 +67,15 @@ def interfaces() -> list[Interface]:
         for index in _default_route(message)
     }
     return [_interface(message, uplinks) for message in _dump(_GETLINK, body, _NEWLINK)]
+
+
+def has_ethernet(ifindex: int) -> bool:
+    """Return whether packets of an interface have an Ethernet header; raise OSError (ENODEV)."""
+    for message in _dump(_GETLINK, _LINK.pack(0, 0, 0, 0, 0), _NEWLINK):
+        _, kind, index, _, _ = _LINK.unpack_from(message)
+        if index == ifindex:
+            return kind in _ETHERNET
+    raise OSError(errno.ENODEV, os.strerror(errno.ENODEV))
 
 
 def filters(ifindex: int, parent: int) -> list[Filter]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from axon.kernel import bpf
 from axon.kernel.libbpf import TcHook, TcOpts, check, lib, sized
-from axon.kernel.netlink import Filter, filters, interfaces, put_filter
+from axon.kernel.netlink import Filter, filters, has_ethernet, interfaces, put_filter
 
 HANDLE, PRIORITY = 0xA0, 1
 """Ours among the interface's filters: before those of others, which begin at 49152 unasked."""
@@ -19,8 +19,8 @@ _INGRESS, _EGRESS = 1, 2  # enum bpf_tc_attach_point
 _PARENTS = {False: 0xFFFF_FFF2, True: 0xFFFF_FFF3}  # of clsact, by whether it is egress
 _TCX = {False: 46, True: 47}  # enum bpf_attach_type, by whether it is egress
 _NAME = "ax_gate"
-_INTO = 1
-"""Class of filters of what is sent: ax_gate asks for it."""
+_INTO, _BARE = 1, 2
+"""AX_CLASS_INTO, AX_CLASS_BARE: what ax_gate asks a filter's class for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ def attach(point: Point, program: bpf.Fd) -> None:
         handle=HANDLE,
         program=program.fileno(),
         name=_NAME,
-        class_id=_INTO if point.egress else 0,
+        class_id=_INTO * point.egress | _BARE * (not has_ethernet(point.ifindex)),
     )
 
 
