@@ -54,7 +54,7 @@ enum ax_g_field {
 	AX_F_UPGRADE,
 	AX_F_OVERRIDE,
 	AX_F_REWRITE,
-	AX_F_UNDERSCORED,	/* a length or coding to some servers only */
+	AX_F_ALIAS,	/* a length or coding, to some servers only */
 };
 
 #define AX_F_SEEN(f) (1 << (f))
@@ -357,34 +357,20 @@ static __always_inline int ax_g_version(struct ax_gw *w)
 	return 0;
 }
 
-/* Eight bytes of ASCII with hyphens for underscores: servers that keep fields as CGI does cannot tell them apart (RFC 3875
- * section 4.1.18). Notes in `any` where there was one. */
-static __always_inline u64 ax_hyphens(u64 x, u64 *any)
-{
-	u64 d = x ^ AX_ONES * '_', is = ~((d & ~AX_HIGHS) + ~AX_HIGHS | d) & AX_HIGHS;
-
-	*any |= is;
-	return x ^ (is >> 7) * ('_' ^ '-');
-}
-
 /* What a field is by its name, w->t.name, filled up with zeros. */
 static __always_inline u32 ax_g_field_of(const struct ax_gw *w)
 {
-	const u64 *name = (const u64 *)w->t.name;
+	const u64 *n = (const u64 *)w->t.name;
 	u32 len = w->r.name_len;
-	u64 any = 0, n[3];
 
-	n[0] = ax_hyphens(name[0], &any);
-	n[1] = ax_hyphens(name[1], &any);
-	n[2] = ax_hyphens(name[2], &any);
 	if (len == 4 && n[0] == AX_W8('h', 'o', 's', 't', 0, 0, 0, 0))
 		return AX_F_HOST;
 	if (len == 14 && n[0] == AX_W8('c', 'o', 'n', 't', 'e', 'n', 't', '-') &&
 	    n[1] == AX_W8('l', 'e', 'n', 'g', 't', 'h', 0, 0))
-		return any ? AX_F_UNDERSCORED : AX_F_LENGTH;
+		return w->r.idx ? AX_F_ALIAS : AX_F_LENGTH;
 	if (len == 17 && n[0] == AX_W8('t', 'r', 'a', 'n', 's', 'f', 'e', 'r') &&
 	    n[1] == AX_W8('-', 'e', 'n', 'c', 'o', 'd', 'i', 'n') && n[2] == 'g')
-		return any ? AX_F_UNDERSCORED : AX_F_CODING;
+		return w->r.idx ? AX_F_ALIAS : AX_F_CODING;
 	if (len == 7 && n[0] == AX_W8('u', 'p', 'g', 'r', 'a', 'd', 'e', 0))
 		return AX_F_UPGRADE;
 	if (n[0] == AX_W8('x', '-', 'h', 't', 't', 'p', '-', 'm') && n[1] == AX_W8('e', 't', 'h', 'o', 'd', 0, 0, 0) &&
@@ -428,11 +414,12 @@ AX_GLOBAL int ax_g_name(u32 lvl)
 
 			f = ax_g_field_of(w);
 			w->r.field = f;
+			w->r.idx = 0;
 			w->r.val_len = 0;
 			w->r.phase = AX_G_VALUE;
 			if (f == AX_F_OVERRIDE)
 				return ax_g_deny(w, AX_DENY_OVERRIDE);
-			if (f == AX_F_UNDERSCORED || (f && w->r.seen & AX_F_TRAILER))
+			if (f == AX_F_ALIAS || (f && w->r.seen & AX_F_TRAILER))
 				return ax_g_deny(w, AX_DENY_FIELD);
 			break;
 		}
@@ -440,6 +427,11 @@ AX_GLOBAL int ax_g_name(u32 lvl)
 			return ax_g_deny(w, AX_DENY_FIELD);
 		if ((u8)(c - 'A') < 26)
 			c |= 0x20;
+		/* servers that keep fields as CGI does cannot tell signs from hyphens (RFC 3875 section 4.1.18) */
+		if ((u8)(c - 'a') > 25 && (u8)(c - '0') > 9) {
+			w->r.idx |= c ^ '-';
+			c = '-';
+		}
 		if (n < 32)
 			w->t.name[n & 31] = c;
 		if (n < 33)
@@ -743,22 +735,30 @@ static __always_inline void ax_g_body(struct ax_gw *w)
 		ax_g_next(w);
 }
 
-/* The beginning of a value that some servers take for the request's path, if it is one: a proxy that notes a whole URL does
- * no harm. */
+/* The beginning of a value that some servers take for the request's path, unless it is empty or a whole URL, which a proxy
+ * notes. */
 static __always_inline int ax_g_rewrite(struct ax_gw *w)
 {
-	u8 c = w->win[AX_INDEX(w->at, AX_WINDOW)];
+	u8 c = w->win[AX_INDEX(w->at, AX_WINDOW)], i = w->r.idx;
 
 	if (w->at >= w->wlen)
 		return 0;
-	if (c == '/')
-		return ax_g_deny(w, AX_DENY_OVERRIDE);
-	if (c != ' ' && c != '\t') {
+	if (!i && c == '\r') {
 		w->r.field = AX_F_OTHER;
 		return 0;
 	}
 	w->at++;
 	w->r.head++;
+	if (!i && (c == ' ' || c == '\t'))
+		return 0;
+	c |= 0x20;
+	if (i == 4 && c == 's')
+		return 0;
+	if (c != (u8)(AX_W8('h', 't', 't', 'p', ':', '/', '/', 0) >> (i & 7) * 8))
+		return ax_g_deny(w, AX_DENY_OVERRIDE);
+	w->r.idx = i + 1;
+	if (i >= 6)
+		w->r.field = AX_F_OTHER;
 	return 0;
 }
 
@@ -800,6 +800,9 @@ static __always_inline int ax_g_byte(struct ax_gw *w, u32 lvl, u64 secret)
 		if (c != '/')
 			return ax_g_deny(w, w->first && w->r.method_len == 3 && *(u16 *)w->t.method == ('P' | 'R' << 8) ?
 					    AX_DENY_NON_HTTP : AX_DENY_TARGET);
+		/* RFC 9112 section 3.2.3: a path is none for CONNECT, and what follows a 200 would be opaque */
+		if (w->r.method_len == 7 && (*(u64 *)w->t.method & AX_LOW(7)) == AX_W8('C', 'O', 'N', 'N', 'E', 'C', 'T', 0))
+			return ax_g_deny(w, AX_DENY_TARGET);
 		w->t.path[0] = '/';
 		w->r.path_len = 1;
 		w->r.seg_from = 1;
@@ -816,6 +819,7 @@ static __always_inline int ax_g_byte(struct ax_gw *w, u32 lvl, u64 secret)
 		w->at--;
 		w->r.head--;
 		w->r.name_len = 0;
+		w->r.idx = 0;
 		*(u64 *)w->t.name = 0;
 		*(u64 *)(w->t.name + 8) = 0;
 		*(u64 *)(w->t.name + 16) = 0;

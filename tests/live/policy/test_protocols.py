@@ -119,6 +119,16 @@ def test_websocket(gate: Guarded, anywhere: Listener) -> None:
     wire.finish()
 
 
+def test_connect_with_a_path(gate: Guarded, anywhere: Listener) -> None:
+    """CONNECT is denied also where any method is allowed: nobody could read what follows its answer."""
+    gate.allow(anywhere.port, '{method: "*", path: /pub/*}')
+    for fields in ((), ("Connection: Upgrade", "Upgrade: websocket")):
+        wire = anywhere.connect()
+        wire.client.sendall(head("CONNECT /pub/a HTTP/1.1", "Host: a", *fields))
+        expect_403(wire.client)
+        expect_nothing(wire.server)
+
+
 def test_websocket_denied(gate: Guarded, anywhere: Listener) -> None:
     """One that is not allowed gets its 403."""
     gate.allow(anywhere.port, PUBLIC)

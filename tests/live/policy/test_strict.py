@@ -208,6 +208,11 @@ FIELDS = {
     "another path": ("X-Original-URL: /secret",),
     "another path, other name": ("X-Rewrite-URL:\t /secret",),
     "another path by underscores": ("x_rewrite-url:/secret",),
+    "another path without a slash": ("X-Original-URL: secret",),
+    "another path, nearly a URL": ("X-Original-URL: http:/secret",),
+    "another path, the scheme alone": ("X-Rewrite-URL: https",),
+    "override by other signs": ("X-HTTP-Method.Override: DELETE",),
+    "coding by other signs": ("Transfer~Encoding: chunked",),
     "coding by underscores": ("Transfer_Encoding: chunked",),
     "length by underscores": ("Content_Length: 4",),
 }
@@ -404,6 +409,7 @@ GOOD = {
     "what a proxy was asked for": get(
         "/pub/a", "X-Original-URL: https://a/secret", "X-Rewrite-URL:", "X-Original-URI: /secret"
     ),
+    "what a proxy was asked for, plain": get("/pub/a", "X-Original-URL:http://a/secret"),
     "what a proxy was asked for, long": get("/pub/a", "X-Original-URL: https://a/" + "b" * 900),
     "empty line before": b"\r\n" + get("/pub/a"),
     "two empty lines before": b"\r\n\r\n" + get("/pub/a"),
