@@ -258,6 +258,9 @@ AX_GLOBAL int ax_tomb_of(struct __sk_buff *skb, u32 lvl, u32 named)
 		bpf_map_delete_elem(&ax_tombs, &w->pair);
 		return !(flags & AX_TCP_SYN);
 	}
+	/* of a connection with other numbers: who has invented the denied request did not know them */
+	if (w->snd_una - t->seq > t->end - t->seq)
+		return 0;
 	end = w->seq + w->end + !!(flags & AX_TCP_FIN);
 	n = 0;
 	if (w->end && (s32)(w->seq - t->ack) < 0 && (s32)(w->snd_una - t->end) < 0) {

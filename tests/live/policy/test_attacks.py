@@ -511,6 +511,29 @@ def test_decoy_that_ends_the_handshake(make: Make, decoy: Decoy) -> None:
         raw.close()
 
 
+def test_forged_in_another_s_handshake(make: Make) -> None:
+    """A denied request that somebody invents while another's handshake is open does not end that."""
+    for request in (BAD, GOOD):
+        raw = fresh(make)
+        raw.send(request, seq=(raw.seq + 777_777_777) % 2**32, ack=(raw.ack + 1_000_000) % 2**32)
+        raw.send(flags=ACK)
+        listener = make.listener  # type: ignore[attr-defined]
+        exchange(raw, listener.accept())
+        raw.close()
+
+
+def test_fragments_of_a_syn(make: Make, world: World) -> None:
+    """A SYN in IP fragments, whose options could not be taken out, begins no connection."""
+    made, _ = make()
+    other = Raw(world, make.listener.port, six=made.six)  # type: ignore[attr-defined]
+    segment = other.tcp(flags=SYN, seq=other.seq, options=MSS + bytes(16))
+    for frame in other.fragments(segment, 24):
+        other.put(frame)
+    with pytest.raises(TimeoutError):
+        other.wait(lambda s: bool(s.flags & SYN), 1)
+    other.close()
+
+
 def test_a_full_buffer(make: Make) -> None:
     """What TCP has no room for and discards does not let other bytes in its place by."""
     raw, server = make()
