@@ -1,8 +1,8 @@
 """Connections that nothing judges: ended, so that their clients need not wait until they give up.
 
 The socket's own hook drops what the gate has not seen, and tells of it. A connection is ended when that has
-happened twice: the first packet may have come in the moment before its port was marked for the gate, and the
-gate lets it by, or denies it, when it comes again.
+happened at two looks: the first packet may have come in the moment before its port was marked for the gate, or
+while a filter was put back, and the gate lets it by, or denies it, when it comes again.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, suppress
@@ -26,6 +27,7 @@ from axon.log import get
 
 _AT_ONCE = 1024  # packets a look: as many as the kernel keeps
 _REMEMBERED = 4096  # connections of which one packet was dropped
+_FORGOTTEN = 30.0  # seconds after which a connection of which one packet was dropped is another matter
 _PROCESSES = 64  # of a cgroup, that are asked for their network namespace
 _ENDED = {errno.ENOENT, errno.ESRCH}
 _ADDRESS = {socket.AF_INET: 4, socket.AF_INET6: 16}
@@ -46,7 +48,7 @@ class Ending:
         """Begin; what was dropped before, while nobody was there to judge, is forgotten."""
         self._gate = gate
         self._root = cgroup_root
-        self._once: dict[int, None] = {}
+        self._once: dict[int, float] = {}
         self._work: Thread | None = None
         self._refused = 0
         self.counts = Counter({"destroyed": 0, "unreachable": 0})
@@ -63,8 +65,12 @@ class Ending:
         self._work = None
         doomed = list(self._twice(self._gate.unjudged(_AT_ONCE)))
         if doomed:
-            self._work = Thread(target=self._end, args=(doomed,), name="ending", daemon=True)
-            self._work.start()
+            work = Thread(target=self._end, args=(doomed,), name="ending", daemon=True)
+            try:
+                work.start()
+            except RuntimeError as error:  # no more threads: clients come again
+                raise OSError(errno.EAGAIN, str(error)) from error
+            self._work = work
 
     def close(self) -> None:
         """Wait for what is being done."""
@@ -72,14 +78,18 @@ class Ending:
             self._work.join()
 
     def _twice(self, dropped: Any) -> Iterator[Doomed]:
-        """Yield the connections, (n,) of ax_unjudged, of which a packet was dropped before."""
+        """Yield the connections, (n,) of ax_unjudged, of which a packet was dropped at an earlier look."""
+        now = time.monotonic()
+        before = {number for number, then in self._once.items() if now - then < _FORGOTTEN}
+        self._once = {number: self._once[number] for number in self._once if number in before}
         for one in dropped:
             number = int(one["cookie"])
-            if number in self._once:
-                del self._once[number]
+            if number in before:
+                before.discard(number)
+                self._once.pop(number)
                 yield _doomed(one)
             else:
-                self._once[number] = None
+                self._once.setdefault(number, now)
         for number in list(islice(self._once, max(len(self._once) - _REMEMBERED, 0))):
             del self._once[number]
 
