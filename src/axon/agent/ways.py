@@ -9,7 +9,6 @@ from typing import NamedTuple
 from axon.kernel import tc
 from axon.kernel.netlink import Interface
 
-_MASTERS = {"bond", "bridge", "team"}
 _UPPERS = {"vlan", "macvlan", "macvtap", "ipvlan"}
 _UNREAD = 2
 """So many VLAN tags the gate does not read behind; one the kernel has taken off a packet's data before."""
@@ -29,8 +28,8 @@ def ways(known: Iterable[Interface]) -> Mapping[tc.Point, Way]:
     A cable to another network namespace is a container's, unless a default route leads there. Of
     interfaces on top of each other one judges, for a packet arrives at each of them in turn:
 
-    - a bridge, bond or team in the place of its ports; but its ports, if what comes by one of them
-      has been judged further below;
+    - a bridge, bond, team or failover device in the place of its ports; but its ports, if what comes
+      by one of them has been judged further below;
     - in the place of a VLAN, or a macvlan, what it is on; but the VLAN, if that does not judge, or if
       its packets had a second tag there.
     """
@@ -50,12 +49,11 @@ class _Stacks:
 
     def __init__(self, up: Mapping[int, Interface]) -> None:
         self._up = up
-        self._ports: dict[int, list[int]] = {
-            index: [] for index, one in up.items() if one.kind in _MASTERS
-        }
+        self._ports: dict[int, list[int]] = {}
         for index, one in up.items():
-            if one.master in self._ports:
-                self._ports[one.master].append(index)
+            # what arrives at a port arrives at its master then, but in a VRF only by name
+            if one.master in up and up[one.master].kind != "vrf":
+                self._ports.setdefault(one.master, []).append(index)
         self.judges = cache(self._judges)
         self._since = cache(self._tags_since)
         self._defer = cache(self._all_defer)
