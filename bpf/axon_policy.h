@@ -184,13 +184,13 @@ enum ax_deny {
 	AX_DENY_TARGET,		/* a target that is not a path: absolute form, authority, "*" (RFC 9112 section 3.2) */
 	AX_DENY_PATH,		/* a path that is not canonical: "//", dot segments, encoded or raw "/", "\", ".", NUL, ";", "#" */
 	AX_DENY_LONG_PATH,	/* a path longer than 2,048 bytes */
-	AX_DENY_FIELD,		/* a malformed header field: blank before the colon, folding, bare CR or LF, NUL (RFC 9112 section 5); Content_Length, Transfer_Encoding; one of these in a trailer */
+	AX_DENY_FIELD,		/* a malformed header field: blank before the colon, folding, bare CR or LF, NUL (RFC 9112 section 5); Content_Length and the like; a field that frames, in a trailer */
 	AX_DENY_HOST,		/* no Host in HTTP/1.1, more than one, or one that is no host (RFC 9112 section 3.2) */
 	AX_DENY_LENGTH,		/* Content-Length that is malformed, repeated, or beside Transfer-Encoding (RFC 9112 section 6.3) */
 	AX_DENY_CODING,		/* Transfer-Encoding that is not exactly "chunked", or in HTTP/1.0 (RFC 9112 section 6.1) */
 	AX_DENY_CHUNK,		/* malformed chunked framing (RFC 9112 section 7.1) */
 	AX_DENY_UPGRADE,	/* an Upgrade that is not to WebSocket */
-	AX_DENY_OVERRIDE,	/* a field that would make another method or path of it: X-HTTP-Method-Override, X-HTTP-Method, X-Method-Override; X-Original-URL or X-Rewrite-URL with a path; also with underscores */
+	AX_DENY_OVERRIDE,	/* a field that would make another method or path of it: X-HTTP-Method-Override, X-HTTP-Method, X-Method-Override; X-Original-URL or X-Rewrite-URL that is no whole URL; also with other signs for hyphens */
 	AX_DENY_LONG_HEAD,	/* a head of more than 256 KiB */
 	AX_DENY_RESENT,		/* bytes sent again, not taken by TCP yet, that are not what was judged */
 	AX_DENY_POSITION,	/* a connection whose position in the framing is not known (older than the programs) */

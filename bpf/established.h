@@ -233,7 +233,9 @@ static __always_inline int ax_gate_established(struct __sk_buff *skb, u32 lvl, s
 	r = ax_gate_data(skb, lvl, w, sk, g, received, secret);
 	if (r == AX_DO_PASS && w->reason && w->soft) {
 		ax_deny_count(w->reason);
-		ax_verdict_count(w->policy, AX_VERDICT_AUDIT);
+		/* what only a packet is dropped for is no request */
+		if (w->reason < AX_DENY_RESENT)
+			ax_verdict_count(w->policy, AX_VERDICT_AUDIT);
 	}
 	return r;
 }
