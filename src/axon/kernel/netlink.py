@@ -6,7 +6,8 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 
 _GETLINK, _NEWLINK, _GETFILTER, _NEWFILTER = 18, 16, 46, 44  # enum of linux/rtnetlink.h
@@ -71,11 +72,9 @@ def interfaces() -> list[Interface]:
 
 def has_ethernet(ifindex: int) -> bool:
     """Return whether packets of an interface have an Ethernet header; raise OSError (ENODEV)."""
-    for message in _dump(_GETLINK, _LINK.pack(0, 0, 0, 0, 0), _NEWLINK):
-        _, kind, index, _, _ = _LINK.unpack_from(message)
-        if index == ifindex:
-            return kind in _ETHERNET
-    raise OSError(errno.ENODEV, os.strerror(errno.ENODEV))
+    with closing(_dump(_GETLINK, _LINK.pack(0, 0, ifindex, 0, 0), _NEWLINK, flags=0)) as found:
+        _, kind, *_ = _LINK.unpack_from(next(found))
+    return kind in _ETHERNET
 
 
 def filters(ifindex: int, parent: int) -> list[Filter]:
@@ -160,10 +159,15 @@ def _attribute(kind: int, value: bytes) -> bytes:
     return struct.pack("=HH", size, kind) + value + bytes(-size % 4)
 
 
-def _dump(request: int, body: bytes, answer: int) -> Iterator[bytes]:
-    """Yield what the kernel lists, each message without its header; raise OSError."""
+def _dump(
+    request: int, body: bytes, answer: int, *, flags: int = _DUMP
+) -> Generator[bytes, None, None]:
+    """Yield what the kernel lists, each message without its header; raise OSError.
+
+    Without flags it tells of one thing, and nothing after it.
+    """
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as sock:
-        sock.send(_HEAD.pack(_HEAD.size + len(body), request, _REQUEST | _DUMP, 1, 0) + body)
+        sock.send(_HEAD.pack(_HEAD.size + len(body), request, _REQUEST | flags, 1, 0) + body)
         while True:
             data = sock.recv(_MOST)
             at = 0
