@@ -30,7 +30,7 @@ class Row:
     arch: str = "amd64"
     package: str = ""
     suites: Sequence[str] = ()
-    tests: Sequence[str] = ("works", "core", "attacks", "denials")
+    tests: Sequence[str] = ("works", "core", "attacks")
     deb: Sequence[str] = ()
     image: str = ""
     modules: str = ""

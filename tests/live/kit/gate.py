@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import re
 import socket
 import threading
@@ -15,7 +14,7 @@ from typing import TypeVar
 import pytest
 
 from axon.kernel import tc
-from axon.kernel.system import cgroup_root
+from axon.kernel.system import cgroup_root, enter_network
 from axon.policy.compiler.compile import Compiled, Host
 from axon.policy.compiler.layout import HostMode
 from axon.policy.enforcer import Enforcer
@@ -24,7 +23,6 @@ from tests.live.kit.axon import Axon
 from tests.live.kit.world import Place
 
 T = TypeVar("T")
-_CLONE_NEWNET = 0x40000000
 _CONTRACT = Path(__file__).parents[3] / "bpf" / "axon_policy.h"
 _BODY = b"Denied by network policy.\n"
 
@@ -37,7 +35,7 @@ def inside(place: Place, work: Callable[[], T]) -> T:
     def run() -> None:
         try:
             with Path("/run/netns", place.name).open("rb") as namespace:
-                _enter(namespace.fileno())
+                enter_network(namespace.fileno())
             results.append(work())
         except BaseException as e:  # noqa: BLE001 - raised in the caller's thread
             problems.append(e)
@@ -48,12 +46,6 @@ def inside(place: Place, work: Callable[[], T]) -> T:
     if problems:
         raise problems[0]
     return results[0]
-
-
-def _enter(namespace: int) -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.setns(namespace, _CLONE_NEWNET):
-        raise OSError(ctypes.get_errno(), "setns")
 
 
 def _enum(name: str) -> dict[str, int]:
