@@ -47,6 +47,16 @@ def test_of_stacked_interfaces_one_judges() -> None:
     assert found(interface(9, "vrf"), interface(2, master=9)) == {(9, False): -1, (2, False): -1}
 
 
+def test_whatever_has_ports() -> None:
+    """So does a card of a virtual machine that has a faster one as its port; Open vSwitch's inner ports
+    judge for the others.
+    """
+    synthetic, function = interface(2), interface(3, master=2)
+    assert found(synthetic, function) == {(2, False): -1}
+    switch, inner = interface(4, "openvswitch"), interface(5, "openvswitch")
+    assert found(switch, inner, interface(6, master=4)) == {(4, False): -1, (5, False): -1}
+
+
 def test_a_bridge_of_vlans() -> None:
     """What a card has judged its VLAN's bridge does not judge again; that bridge's other ports do."""
     card, tagged = interface(2), interface(3, "vlan", lower=2, master=5)
