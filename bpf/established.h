@@ -7,6 +7,7 @@
 
 #include "caller.h"
 #include "memo.h"
+#include "options.h"
 #include "payload.h"
 #include "position.h"
 
@@ -221,6 +222,10 @@ static __always_inline int ax_gate_established(struct __sk_buff *skb, u32 lvl, s
 	if (!w->soft && ax_is_stray(w, una)) {
 		w->reason = AX_DENY_STRAY;
 		return AX_DO_DROP;
+	}
+	if (w->optioned && !w->soft && ax_multipath(skb, lvl)) {
+		w->reason = AX_DENY_MULTIPATH;
+		return AX_DO_RESET;
 	}
 	/* what this packet acknowledges TCP has not been told yet: a client often does both in one */
 	if ((s32)(w->snd_una - una) < 0)

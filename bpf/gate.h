@@ -59,6 +59,7 @@ static __always_inline void ax_gate_note(struct __sk_buff *skb, struct ax_gw *w,
 	w->base = s->base;
 	w->end = s->len;
 	w->tcp_flags = s->flags;
+	w->optioned = s->optioned;
 	w->l2 = s->l2;
 	w->iplen = s->iplen;
 	w->ip6 = s->ip6;

@@ -99,6 +99,7 @@ struct ax_gw {
 	u32 in;			/* redirect to the interface's ingress */
 	s64 netns;		/* of the server's socket, as the interface's namespace numbers it; -1: its own */
 	u32 tcp_flags;
+	u32 optioned;		/* there are options other than timestamps */
 	u32 ifindex;
 	u32 head_only;		/* the request was a HEAD: no body in the answer */
 	u16 sport;		/* the packet's, in network byte order */

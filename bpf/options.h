@@ -67,6 +67,15 @@ AX_GLOBAL int ax_tcp_header(struct __sk_buff *skb, u32 lvl)
 	return bpf_skb_load_bytes(skb, th, w->out, len) ? -1 : (int)len;
 }
 
+/* Is the packet's data of Multipath TCP, which may put it into another order than TCP's? A connection that is judged from its
+ * SYN on has none. */
+AX_GLOBAL int ax_multipath(struct __sk_buff *skb, u32 lvl)
+{
+	int len = ax_tcp_header(skb, lvl);
+
+	return len > 20 && ax_option(lvl, len, AX_OPT_MPTCP);
+}
+
 /* Takes from the packet what an answer to it needs. */
 AX_GLOBAL int ax_prepare(struct __sk_buff *skb, u32 lvl)
 {

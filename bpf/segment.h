@@ -25,6 +25,7 @@ struct ax_segment {
 	u32 base;		/* where the payload begins in the packet */
 	u32 len;		/* of the payload */
 	u8 flags;
+	u8 optioned;		/* it has TCP options other than timestamps */
 };
 
 static __always_inline u32 ax_server_port(const struct ax_segment *s)
@@ -153,6 +154,9 @@ static __always_inline int ax_tcp_segment(struct __sk_buff *skb, const struct ax
 		return AX_TC_PASS;
 	s->base = s->l2 + off;
 	s->len = s->total - off;
+	off -= s->iplen;
+	/* as nearly every segment has them: NOP, NOP, timestamps of 10 bytes */
+	s->optioned = off != 20 && !(off == 32 && th + 24 <= s->end && *(u32 *)(th + 20) == bpf_htonl(0x0101080a));
 	return AX_IS_SEGMENT;
 }
 

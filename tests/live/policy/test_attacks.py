@@ -534,6 +534,16 @@ def test_fragments_of_a_syn(make: Make, world: World) -> None:
     other.close()
 
 
+def test_data_of_multipath_tcp(make: Make) -> None:
+    """Data with a mapping to other places of the stream resets a connection; other options do not."""
+    raw, server = make()
+    raw.send(GOOD, options=b"\1\1\5\x0a" + bytes(8))
+    assert receive(server, SIZE) == GOOD
+    raw.seq = (raw.seq + SIZE) % 2**32
+    raw.send(GOOD, options=b"\x1e\x0c\x20\x05" + bytes(8))
+    assert rest(server) == End(b"", "reset")
+
+
 def test_a_full_buffer(make: Make) -> None:
     """What TCP has no room for and discards does not let other bytes in its place by."""
     raw, server = make()
