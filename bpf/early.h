@@ -74,10 +74,11 @@ AX_GLOBAL int ax_gate_early(struct __sk_buff *skb, u32 lvl, u64 secret)
 	struct ax_gw *w = ax_gate_area(lvl);
 	struct ax_early *e, *kept;
 	u32 area = lvl;
-	int r;
+	int r, wait;
 
 	if (!w)
 		return AX_DO_DROP;
+	wait = w->soft ? AX_DO_PASS : AX_DO_DROP;
 	e = bpf_map_lookup_elem(&ax_early_area, &area);
 	if (!e)
 		return AX_DO_DROP;
@@ -85,9 +86,9 @@ AX_GLOBAL int ax_gate_early(struct __sk_buff *skb, u32 lvl, u64 secret)
 	kept = bpf_map_lookup_elem(&ax_early, ax_early_pair(w));
 	if (kept && e->at - kept->at < AX_EARLY_OLD && kept->s.start != w->seq && w->seq - kept->s.start < 1 << 20) {
 		w->reason = AX_DENY_ORDER;	/* the child will take it, when there is one */
-		return AX_DO_DROP;
+		return wait;
 	}
-	if (!kept && !ax_half_open(skb, lvl))
+	if (!(kept && kept->s.start == w->seq) && !ax_half_open(skb, lvl))
 		return AX_DO_PASS;	/* not ours; else it will be found unjudged */
 	ax_identify(skb, lvl);
 	__builtin_memset(&w->r, 0, sizeof(w->r));
@@ -121,14 +122,14 @@ AX_GLOBAL int ax_gate_early(struct __sk_buff *skb, u32 lvl, u64 secret)
 		w->reason = AX_DENY_RESENT;
 		if (e->at - kept->at >= AX_EARLY_DOUBT)
 			bpf_map_delete_elem(&ax_early, ax_early_pair(w));
-		return AX_DO_DROP;
+		return wait;
 	}
 	if (kept)
 		bpf_map_delete_elem(&ax_early, ax_early_pair(w));
 	ax_texts_move(&e->t, &w->t);
 	if (bpf_map_update_elem(&ax_early, ax_early_pair(w), e, BPF_NOEXIST)) {
 		w->reason = AX_DENY_EARLY;
-		return AX_DO_DROP;
+		return wait;
 	}
 	return r;
 }
