@@ -15,7 +15,7 @@ from axon.agent import process
 from axon.agent.endpoints import endpoints, requests, retired, totals
 from axon.agent.ticker import Ticker
 from axon.api import schema
-from axon.export.own import Vitals
+from axon.export.own import Vitals, family_of
 from axon.kernel import Kernel
 from axon.settings import Settings, effective, show, table
 from axon.snapshot import Snapshot
@@ -72,8 +72,8 @@ class Report:
             endpoints=listed,
             server=sides["server"],
             client=sides["client"],
-            lost={name: n for name, n in _of(counters, "lost_").items() if n},
-            connections=_of(counters, "conn_"),
+            lost={name: n for name, n in family_of(counters, "lost_").items() if n},
+            connections=family_of(counters, "conn_"),
             notes=[*ticker.problems, *self._full(snapshot, counters)],
         )
 
@@ -163,11 +163,3 @@ class Report:
         if counters["info_routes_full"]:
             notes.append("The table of routes has been full: some requests are named other.")
         return notes
-
-
-def _of(counters: Mapping[str, int], prefix: str) -> dict[str, int]:
-    return {
-        name.removeprefix(prefix): number
-        for name, number in counters.items()
-        if name.startswith(prefix)
-    }

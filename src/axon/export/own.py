@@ -49,25 +49,25 @@ def families(vitals: Vitals) -> list[Family]:
                 "axon_lost",
                 "Requests, or positions in a stream, that could not be followed.",
                 "reason",
-                _with(counters, "lost_"),
+                family_of(counters, "lost_"),
             ),
             (
                 "axon_connections",
                 "Connections by what they turned out to carry.",
                 "kind",
-                _with(counters, "conn_"),
+                family_of(counters, "conn_"),
             ),
             (
                 "axon_flow_records_dropped",
                 "Flow records that were not written; the requests are counted.",
                 "reason",
-                _with(counters, "drop_flow_"),
+                family_of(counters, "drop_flow_"),
             ),
             (
                 "axon_events",
                 "Events in the kernel that lose nothing.",
                 "event",
-                _with(counters, "info_"),
+                family_of(counters, "info_"),
             ),
             (
                 "axon_program_runs",
@@ -118,7 +118,8 @@ def families(vitals: Vitals) -> list[Family]:
     ]
 
 
-def _with(counters: Mapping[str, int], prefix: str) -> dict[str, int]:
+def family_of(counters: Mapping[str, int], prefix: str) -> dict[str, int]:
+    """Return the counters whose names begin so, without that."""
     return {
         name.removeprefix(prefix): value
         for name, value in counters.items()

@@ -96,16 +96,6 @@ def _fields(one: Difference) -> dict[str, Any]:
         "route": seen.route,
         "path": one.request.target.decode(errors="backslashreplace"),
         "host": one.request.host,
-        "before": _decision(one.before),
-        "after": _decision(one.after),
-    }
-
-
-def _decision(decision: Any) -> dict[str, str | None]:
-    return {
-        "verdict": decision.verdict.value,
-        "policy": str(decision.policy) if decision.policy else None,
-        "rule": decision.rule.where if decision.rule else None,
-        "reason": decision.reason or None,
-        "why": decision.why,
+        "before": one.before.fields(),
+        "after": one.after.fields(),
     }

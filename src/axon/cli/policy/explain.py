@@ -14,13 +14,9 @@ from __future__ import annotations
 
 import argparse
 import json
-from typing import TYPE_CHECKING
 
 from axon.cli.parser import add_output
 from axon.cli.policy import add_files, add_labels, labels
-
-if TYPE_CHECKING:
-    from axon.policy.judging.judge import Decision
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -70,25 +66,11 @@ def run(arguments: argparse.Namespace) -> int:
     request = asked.request_of(arguments.method, arguments.path, arguments.host, port)
     decision = judge(policies, workload, caller, request)
     if arguments.output == "json":
-        print(json.dumps(_fields(decision), indent=2))
+        print(json.dumps(decision.fields(), indent=2))
         return 0
     print(f"{decision.verdict}: {request}, from {caller} to {workload}")
     print(decision.why)
-    mark = _fields(decision)["at"]
+    mark = decision.fields()["at"]
     if mark:
         print(f"See {mark}.")
     return 0
-
-
-def _fields(decision: Decision) -> dict[str, str | None]:
-    """Return what is known of a decision, by name."""
-    policy, rule = decision.policy, decision.rule
-    mark = rule.mark if rule else policy.mark if policy else None
-    return {
-        "verdict": decision.verdict.value,
-        "policy": str(policy) if policy else None,
-        "rule": rule.where if rule else None,
-        "reason": decision.reason or None,
-        "at": str(mark) if mark else None,
-        "why": decision.why,
-    }

@@ -68,6 +68,19 @@ class Decision:
     rule: Rule | None = None
     reason: str = ""
 
+    def fields(self) -> dict[str, str | None]:
+        """Return what is known of it, by name; `at` is where that is written."""
+        policy, rule = self.policy, self.rule
+        mark = rule.mark if rule else policy.mark if policy else None
+        return {
+            "verdict": self.verdict.value,
+            "policy": str(policy) if policy else None,
+            "rule": rule.where if rule else None,
+            "reason": self.reason or None,
+            "at": str(mark) if mark else None,
+            "why": self.why,
+        }
+
 
 def judge(
     policies: Iterable[Policy], workload: Party, caller: Caller, request: Request
