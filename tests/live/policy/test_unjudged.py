@@ -9,7 +9,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 
@@ -19,7 +18,7 @@ from axon.kernel.system import cgroup_root
 from axon.policy.compiler.layout import HostMode
 from tests.live.agent.test_privileges import confined
 from tests.live.kit.axon import Attacher
-from tests.live.kit.enforcing import Enforcing
+from tests.live.kit.enforcing import Enforcing, take_all
 from tests.live.kit.gate import End, Guarded, inside, policy, rest
 from tests.live.kit.packet import ACK, PSH, RST
 from tests.live.kit.raw import Raw
@@ -34,7 +33,6 @@ _AT_MOST = (
     2.5  # seconds until a client knows: it comes again after 0.2, and the agent looks every second
 )
 _PLACE = ("dev", CABLE, "ingress")
-_ANY = "1,6 0 0 1"  # a classic BPF program that takes every packet
 
 
 @pytest.fixture(scope="module")
@@ -52,21 +50,10 @@ def ending(gate: Guarded) -> Ending:
 
 
 @pytest.fixture
-def agent(world: World, tmp_path: Path) -> Iterator[Enforcing]:
-    """Give an agent that is not started yet, in the servers' place."""
-    made = Enforcing(world, world.server, tmp_path)
-    yield made
-    made.close()
-
-
-@pytest.fixture
 def blocked(agent: Enforcing) -> Iterator[Enforcing]:
     """Give an agent that cannot attach to the cable: the first place there is somebody else's."""
     agent.place.run("tc", "qdisc", "replace", "dev", CABLE, "clsact")
-    agent.place.run(
-        *("tc", "filter", "add", *_PLACE, "prio", "1", "protocol", "ip"),
-        *("bpf", "bytecode", _ANY, "flowid", "1:1"),
-    )
+    take_all(agent.place, CABLE, protocol="ip")
     yield agent
     agent.place.run("tc", "qdisc", "del", "dev", CABLE, "clsact")
 

@@ -8,7 +8,7 @@ import pytest
 
 from axon.kernel import tc
 from axon.kernel.netlink import interfaces
-from tests.live.kit.enforcing import Enforcing, Traffic, under
+from tests.live.kit.enforcing import Enforcing, Traffic, take_all, under
 from tests.live.kit.gate import inside, policy
 from tests.live.kit.waiting import until
 from tests.live.kit.wire import Listener
@@ -17,7 +17,6 @@ from tests.live.kit.world import World, ip
 PUBLIC = "{path: /pub/*}"
 _QUICK = 1.0
 CABLE = "cable1"
-_ANY = "1,6 0 0 1"  # a classic BPF program that takes every packet: the chain ends, it is let by
 
 
 @pytest.fixture
@@ -90,10 +89,7 @@ def test_a_new_interface(agent: Enforcing, traffic: Traffic, world: World) -> No
 
 def test_another_filter_in_front(agent: Enforcing, traffic: Traffic) -> None:
     """A program that is put in front of ours, and lets everything by, comes behind it again."""
-    agent.place.run(
-        *("tc", "filter", "add", "dev", CABLE, "ingress", "prio", "1", "protocol", "all"),
-        *("bpf", "bytecode", _ANY, "flowid", "1:1"),
-    )
+    take_all(agent.place, CABLE, protocol="all")
     until(lambda: chain(agent) == [True, False], "ours is the first", _QUICK)
     traffic.flows()
     assert agent.metric('axon_policy_filter_repairs_total{was="behind"}') == 1
@@ -108,10 +104,7 @@ def test_our_place_is_taken(agent: Enforcing, world: World) -> None:
     """
     place = ("dev", CABLE, "ingress")
     agent.place.run("tc", "qdisc", "replace", "dev", CABLE, "clsact")
-    agent.place.run(
-        *("tc", "filter", "add", *place, "prio", "1", "protocol", "ip"),
-        *("bpf", "bytecode", _ANY, "flowid", "1:1"),
-    )
+    take_all(agent.place, CABLE, protocol="ip")
     listener = Listener(world, world.server, world.client, world.server.ip4)
     agent.write(policy("web", listener.port, PUBLIC))
     agent.start()
