@@ -82,13 +82,13 @@ class Ending:
     def _twice(self, dropped: Any) -> Iterator[Doomed]:
         """Yield the connections, (n,) of ax_unjudged, of which a packet was dropped at an earlier look."""
         now = time.monotonic()
-        before = {number for number, then in self._once.items() if now - then < _FORGOTTEN}
-        self._once = {number: self._once[number] for number in self._once if number in before}
+        self._once = {n: then for n, then in self._once.items() if now - then < _FORGOTTEN}
+        before = set(self._once)
         for one in dropped:
             number = int(one["cookie"])
             if number in before:
-                before.discard(number)
-                self._once.pop(number)
+                before.remove(number)
+                del self._once[number]
                 yield _doomed(one)
             else:
                 self._once.setdefault(number, now)
