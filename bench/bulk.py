@@ -9,10 +9,12 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from statistics import median
+from statistics import median, quantiles
+from tempfile import TemporaryDirectory
 from typing import IO, cast
 
 from bench.cable import cable
+from bench.kernel import attached, floor
 from bench.report import Table
 from bench.world import CLIENT_CPU, SERVER_CPU, axon, cgroup, start, take_turns
 
@@ -77,12 +79,19 @@ def _block(
         return {name: (streams[name].total() - before[name]) / active[name] for name in streams}
 
 
-def measure(*, blocks: int = 8, seconds: float = 4.0) -> Table:
-    """Measure one stream of bytes with both ends in Axon's scope against one without."""
+def measure(*, blocks: int = 16, seconds: float = 4.0) -> Table:
+    """Measure one stream of bytes with both ends in Axon's scope against one without.
+
+    Beside them: a second stream without as a control, and one with programs that do nothing, at both ends.
+    """
     table = Table("Bulk transfer that is not HTTP", "make bench BENCH=bulk",
-                  ["one stream over", "without, Gbit/s", "without, again", "with Axon on both ends"])  # fmt: skip
+                  ["one stream over", "without, Gbit/s", "without, again", "empty programs on both ends",
+                   "Axon on both ends", "Axon, of empty programs"])  # fmt: skip
     with ExitStack() as all_:
-        groups = {name: all_.enter_context(cgroup(name)) for name in ("plain", "again", "axon")}
+        names = ("plain", "again", "empty", "axon")
+        groups = {name: all_.enter_context(cgroup(name)) for name in names}
+        programs = all_.enter_context(floor(Path(all_.enter_context(TemporaryDirectory()))))
+        all_.enter_context(attached(programs, "empty", groups["empty"]))
         all_.enter_context(axon(groups["axon"]))
         end = all_.enter_context(cable())
         for name, address, where in (
@@ -91,15 +100,18 @@ def measure(*, blocks: int = 8, seconds: float = 4.0) -> Table:
         ):
             rates = [_block(groups, address, seconds, where) for _ in range(blocks)]
             row = [name, f"{median(r['plain'] for r in rates) * 8e-9:.1f}"]
-            for other in ("again", "axon"):
-                ratios = sorted(r[other] / r["plain"] for r in rates)
-                row.append(
-                    f"{median(ratios) * 100:.1f} % ({ratios[0] * 100:.0f} to {ratios[-1] * 100:.0f})"
-                )
-            table.rows.append(row)
+            row += [_share(rates, of, "plain") for of in names[1:]]
             table.brief.append((f"Bulk transfer that is not HTTP, one stream over {name}", row[-1]))
+            table.rows.append([*row, _share(rates, "axon", "empty")])
     table.notes.append(
-        f"Medians and extremes of {blocks} blocks of {seconds:g} s, in which all take turns of a tenth of a second. "
-        "The second column is a second stream without Axon: the machine's own noise."
+        f"Medians and quartiles of {blocks} blocks of {seconds:g} s, in which all take turns of a tenth of a second. "
+        "Beside Axon: a second stream without it, which shows the machine's own noise; and programs that do nothing, "
+        "which show what any program on these hooks takes."
     )
     return table
+
+
+def _share(rates: Sequence[Mapping[str, float]], of: str, base: str) -> str:
+    ratios = [r[of] / r[base] for r in rates]
+    low, _, high = quantiles(ratios, n=4)
+    return f"{median(ratios) * 100:.1f} % ({low * 100:.1f} to {high * 100:.1f})"
