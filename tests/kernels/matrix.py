@@ -72,6 +72,7 @@ def do(job: Job, image: Image, chosen: table.Table, out: Path) -> Guest:
     command += ["--timeout", str(TEST_TIMEOUT), f"--junitxml={out}/junit.xml", *paths]
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
+    more = [f"AXON_KERNELS_OUT={out}", f"AXON_WAYS={' '.join(chosen.ways)}"]
     began = time.monotonic()
     try:
         with (out / "output").open("wb", buffering=0) as log:
@@ -79,7 +80,7 @@ def do(job: Job, image: Image, chosen: table.Table, out: Path) -> Guest:
                 image,
                 command,
                 setup=replace(job.setup, accelerator=accelerator.choose(image)),
-                environment=run.environment(job.row, chosen, [f"AXON_KERNELS_OUT={out}"]),
+                environment=run.environment(job.row, chosen, more),
                 timeout=TIMEOUT,
                 output=log.write,
             )
@@ -94,9 +95,21 @@ def do(job: Job, image: Image, chosen: table.Table, out: Path) -> Guest:
 def do_all(
     todo: Sequence[Job], images: dict[str, Image], chosen: table.Table, abreast: int
 ) -> Iterator[Guest]:
-    """Does so many jobs at a time and gives what came of them, in their order."""
+    """Does so many jobs at a time and gives what came of them, in their order.
+
+    Those with the most tests begin first, so that none of them is left over at the end.
+    """
+
+    def paths(job: Job) -> int:
+        return sum(len(chosen.tests.get(name, [])) for name in job.tests)
+
     with ThreadPoolExecutor(abreast) as pool:
-        yield from pool.map(lambda job: do(job, images[job.row.name], chosen, job.out), todo)
+        begun = {
+            job.out: pool.submit(do, job, images[job.row.name], chosen, job.out)
+            for job in sorted(todo, key=paths, reverse=True)
+        }
+        for job in todo:
+            yield begun[job.out].result()
 
 
 def parser() -> argparse.ArgumentParser:
@@ -108,8 +121,9 @@ def parser() -> argparse.ArgumentParser:
     line.add_argument("--plain", action="store_true", help="without the configurations")
     line.add_argument("--tests", action="append", default=[], metavar="GROUP",
                       help="a group of tests of the table, in place of each kernel's own; may be repeated")  # fmt: skip
-    line.add_argument("--abreast", type=int, default=os.cpu_count() or 1, metavar="N",
-                      help="so many guests at a time (default: as many as there are processors)")  # fmt: skip
+    line.add_argument("--abreast", type=int, default=(os.cpu_count() or 1) * 3 // 2, metavar="N",
+                      help="so many guests at a time (default: three for two processors, for they"
+                      " wait half of the time)")  # fmt: skip
     line.add_argument("--update", action="store_true", help="ask the archives for newer packages")
     line.add_argument("--accept", action="store_true",
                       help="make today's instruction counts the baseline")  # fmt: skip

@@ -16,6 +16,9 @@ own user space and runs the live tests inside; it wrote this page.
 A kernel of your own is a row of a table: see `tests/kernels/kernels.toml`.
 """
 
+WAYS = """Where a test of policies reaches its server over loopback and over a cable, by IPv4 and by IPv6, a guest
+takes two of the four ways: {}."""
+
 VERIFIER = """## What the verifier walks
 
 Instructions that the kernel walks to prove each program safe; its limit is a million. Growth by more
@@ -83,6 +86,7 @@ def page(guests: Sequence[Guest], table: Table) -> str:
                 ],
             ),
             "## Left out\n",
+            f"{WAYS.format(' and '.join(table.ways))}\n",
             _markdown(
                 ["test", "kernels", "why"],
                 [

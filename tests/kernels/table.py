@@ -84,6 +84,7 @@ class Table:
     tests: Mapping[str, Sequence[str]]  # the paths of each group of tests
     userspaces: Mapping[str, Userspace]
     unfit: Sequence[Unfit]
+    ways: Sequence[str]  # how tests of policies reach their servers
 
     def choose(self, names: Sequence[str]) -> list[Row]:
         """The rows with these names, in the table's order; all of them if there are no names."""
@@ -108,6 +109,7 @@ def read(path: Path = TABLE) -> Table:
             ],
             tests=base["tests"] | given.get("tests", {}),
             unfit=[Unfit(**entry) for entry in base["unfit"]],
+            ways=base["ways"],
             userspaces={
                 name: Userspace(**entry)
                 for name, entry in (base["userspace"] | given.get("userspace", {})).items()
