@@ -55,7 +55,7 @@ AX_GLOBAL int ax_identify(struct __sk_buff *skb, u32 lvl)
 	}
 	if (sk) {
 		owner = sk->state == AX_TCP_LISTEN ? 0 : bpf_sk_storage_get(&ax_owner, sk, 0, 0);
-		if (owner) {
+		if (owner && owner->cgroup) {
 			found = 1;
 			w->peer_cgroup = owner->cgroup;
 			__builtin_memcpy(w->peer_comm, owner->comm, AX_COMM);

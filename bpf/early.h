@@ -11,13 +11,6 @@
 #define AX_EARLY_DOUBT 1000000000ULL	/* ns: what was let by so long ago has been taken by TCP, or thrown away */
 #define AX_EARLY_OLD (120 * AX_EARLY_DOUBT)	/* of a handshake that has been given up */
 
-struct ax_early {
-	u64 at;
-	struct ax_gate_state s;
-	struct ax_texts t;
-};
-
-AX_MAP(ax_early, BPF_MAP_TYPE_LRU_HASH, struct ax_pair, struct ax_early, 1024, 0);
 AX_MAP(ax_early_area, BPF_MAP_TYPE_PERCPU_ARRAY, u32, struct ax_early, 2, 0);
 
 /* The packet's addresses alone: the socket's own hook may see it on another interface. */
@@ -112,7 +105,11 @@ AX_GLOBAL int ax_gate_early(struct __sk_buff *skb, u32 lvl, u64 secret)
 	e->s.open = 1;
 	e->s.n = w->heads;
 	e->s.gen = 0;
+	e->s.ident = w->ident;
+	e->s.block = w->block;
 	e->s.serial = w->set.serial;
+	if (w->heads && w->heads <= AX_TOLD)
+		e->s.memo = w->told[0];
 	e->s.r = w->r;
 	if (kept && kept->s.start == w->seq) {
 		if (ax_early_same(kept, e))

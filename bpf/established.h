@@ -6,6 +6,7 @@
 #define AX_ESTABLISHED_H
 
 #include "caller.h"
+#include "known.h"
 #include "memo.h"
 #include "options.h"
 #include "payload.h"
@@ -104,6 +105,7 @@ static __always_inline int ax_gate_denied(struct ax_gw *w, struct ax_gate_state 
 		w->policy = w->set.flags & AX_POL_ENFORCE ? w->set.deny : w->set.audit;
 	if (w->soft) {
 		s->r.phase = AX_G_LOST;
+		s->doubtful = 1;
 		return AX_DO_PASS;
 	}
 	/* what was let by in this packet before is owed an answer; it does not get there either */
@@ -137,6 +139,10 @@ static __always_inline int ax_gate_judge(struct __sk_buff *skb, u32 lvl, struct 
 	w->r = s->r;
 	w->first = !s->n;
 	w->number = s->n;
+	if (!past && w->r.phase == AX_G_START && ax_known_head(skb, lvl, secret)) {
+		ax_gate_keep(g, w, 0);
+		return AX_DO_PASS;
+	}
 	if (ax_in_head(w->r.phase) && ax_texts_back(w, sk))
 		return AX_DO_RESET;
 	if (ax_gate_read(skb, lvl, w, secret, past))
@@ -144,6 +150,8 @@ static __always_inline int ax_gate_judge(struct __sk_buff *skb, u32 lvl, struct 
 	if (ax_in_head(w->r.phase) && ax_texts_keep(w, sk))
 		return AX_DO_RESET;
 	ax_gate_keep(g, w, past);
+	if (s->memo_len && s->memo.verdict != AX_VERDICT_NONE)
+		ax_known_keep(lvl, secret);
 	return AX_DO_PASS;
 }
 
@@ -178,7 +186,8 @@ static __always_inline int ax_gate_data(struct __sk_buff *skb, u32 lvl, struct a
 		w->reason = AX_DENY_BUSY;
 		return w->soft ? AX_DO_PASS : AX_DO_DROP;
 	}
-	ax_gate_find(w, sk, &g->s, c, received);
+	ax_gate_find(w, sk, g, c, received);
+	g->s.received = received;
 	r = ax_gate_judge(skb, lvl, w, sk, g, c, secret);
 	if (r > AX_DO_DROP)
 		r = ax_gate_refuse(w, &g->s, r);

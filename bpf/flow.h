@@ -183,32 +183,66 @@ AX_GLOBAL int ax_tell_of(u32 lvl)
 	return 0;
 }
 
-/* What the gate decided of the request at hand, in w->told. */
-static __always_inline void ax_ask_gate(struct ax_work *w, struct bpf_sock *sk)
-{
-	w->ident = 0;
-	__builtin_memset(&w->told, 0, sizeof(w->told));
 #ifndef AX_NATIVE
+/* The end of a connection, as in struct ax_pair. */
+static __always_inline void ax_pair_end(u8 *out, const u8 *addr)
+{
+	if (*(const u64 *)addr == 0 && *(const u32 *)(addr + 8) == 0xffff0000)
+		*(u32 *)out = *(const u32 *)(addr + 12);
+	else
+		__builtin_memcpy(out, addr, 16);
+}
+
+/* The first request of the connection in w->cold: perhaps it was judged before the connection had a socket. */
+AX_GLOBAL int ax_ask_early(u32 lvl)
+{
+	struct ax_work *w = ax_area(lvl);
+	struct ax_pair pair = {};
+	struct ax_early *e;
+
+	if (!w)
+		return 0;
+	ax_pair_end(pair.src, w->cold.raddr);
+	ax_pair_end(pair.dst, w->cold.laddr);
+	pair.ports = (u32)bpf_htons(w->cold.rport) << 16 | bpf_htons(w->cold.lport);
+	e = bpf_map_lookup_elem(&ax_early, &pair);
+	if (!e || e->s.memo.verdict == AX_VERDICT_NONE)
+		return 0;
+	w->told = e->s.memo;
+	w->ident = e->s.ident;
+	return 0;
+}
+
+/* What the gate decided of the request at hand, in w->told. */
+static __always_inline void ax_ask_gate(struct ax_work *w, u32 lvl, struct bpf_sock *sk)
+{
 	struct ax_gate *g = bpf_sk_storage_get(&ax_gates, sk, 0, 0);
 	struct ax_told *t;
 
-	if (!g)
+	if (!g) {
+		if (!w->done.number && w->cold.key.role == AX_ROLE_SERVER)
+			ax_ask_early(lvl);
 		return;
+	}
 	t = &g->told[w->done.number & (AX_TOLD - 1)];
 	if (t->number != (u16)w->done.number)
 		return;
 	w->told = *t;
 	w->ident = g->s.ident;
-#else
-	(void)sk;
-#endif
 }
+#endif
 
 /* The same for a connection whose cold half is at hand: it is copied, so that what follows needs no socket. */
 static __always_inline void ax_tell_body(struct ax_work *w, u32 lvl, const struct ax_cold *cold, struct bpf_sock *sk)
 {
-	ax_ask_gate(w, sk);
 	__builtin_memcpy(&w->cold, cold, sizeof(w->cold));
+	w->ident = 0;
+	__builtin_memset(&w->told, 0, sizeof(w->told));
+#ifdef AX_NATIVE
+	(void)sk;
+#else
+	ax_ask_gate(w, lvl, sk);
+#endif
 	ax_tell_of(lvl);
 }
 

@@ -98,17 +98,17 @@ static __always_inline void ax_gate_ends(struct ax_gw *w)
 static __always_inline int ax_gate_decide(struct __sk_buff *skb, u32 lvl, struct ax_gw *w, struct bpf_sock *sk,
 					  struct ax_pol_ctl *ctl)
 {
-	struct ax_guard *guard = bpf_sk_storage_get(&ax_guards, sk, 0, 0);
+	struct ax_owner *o = bpf_sk_storage_get(&ax_owner, sk, 0, 0);
 	struct ax_gate *g;
 
-	if (!guard) {
+	if (!o || !AX_READ(o->guard.cgroup)) {
 		/* the socket's hook will make one, and drop what we have not seen */
 		w->soft = 0;
 		return ax_is_syn(w->tcp_flags) && sk->state == AX_TCP_LISTEN && ctl->mode == AX_POL_MODE_ENFORCE ?
 			       AX_DO_LISTENER :
 			       AX_DO_PASS;
 	}
-	if (!ax_selected(guard, lvl, w, ctl)) {
+	if (!ax_selected(o, lvl, w, ctl)) {
 		/* what it reads now is not followed: should it be selected again, its place is not known */
 		g = bpf_sk_storage_get(&ax_gates, sk, 0, 0);
 		if (g)

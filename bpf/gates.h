@@ -38,9 +38,11 @@ struct ax_gate_state {
 	u32 block;
 	u32 serial;		/* of the set that it was judged by last */
 	u32 start;		/* of first data that met the listener: where it began */
+	u64 received;		/* bytes that TCP had taken when a packet was judged last */
 	struct ax_told memo;	/* what was decided of the last head; verdict 0: it has to be read anew */
 	u16 memo_len;		/* of the last head, if it came alone in a packet; 0: none */
 	u8 open;
+	u8 doubtful;		/* a policy that audits has let by what is not strictly HTTP: servers may differ on what follows */
 	struct ax_reading r;
 };
 
@@ -53,5 +55,40 @@ struct ax_gate {
 };
 
 AX_SK_MAP(ax_gates, struct ax_gate, 0);
+
+/* A segment of the path that is judged. */
+struct ax_jseg {
+	u64 hash;		/* of its text */
+	u16 from;		/* in the path */
+	u16 len;
+	u32 pad;
+};
+
+/* Texts of the head that is being read. They outlive a packet only if the head is longer than it. */
+struct ax_texts {
+	struct ax_jseg seg[AX_POL_DEPTH];
+	u8 method[32];
+	u8 name[32];		/* of the field, in lower case, filled up with zeros */
+	u8 val[AX_POL_TEXT + 8];
+	u8 host[AX_POL_TEXT + 8];
+	u8 path[AX_POL_PATH + AX_POL_TEXT + 8];
+};
+
+/* A connection by its packets' addresses: an IPv4 one in the first four bytes, ports in network byte order. */
+struct ax_pair {
+	u8 src[16];
+	u8 dst[16];
+	u32 ports;
+	u32 ifindex;
+};
+
+/* First data of a connection that its server has not accepted yet. `s.memo` is of its first request. */
+struct ax_early {
+	u64 at;
+	struct ax_gate_state s;
+	struct ax_texts t;
+};
+
+AX_MAP(ax_early, BPF_MAP_TYPE_LRU_HASH, struct ax_pair, struct ax_early, 1024, 0);
 
 #endif

@@ -77,14 +77,14 @@ AX_GLOBAL int ax_end_unjudged(struct __sk_buff *skb)
 	struct ax_unjudged told = {};
 	struct ax_pair pair = {};
 	struct bpf_tcp_sock *tp;
-	struct ax_guard *g;
+	struct ax_owner *o;
 	u32 off, ack, una, next;
 
 	if (!sk || bpf_sk_storage_get(&ax_gates, sk, 0, 0))
 		return 0;
-	g = bpf_sk_storage_get(&ax_guards, sk, 0, 0);
+	o = bpf_sk_storage_get(&ax_owner, sk, 0, 0);
 	tp = bpf_tcp_sock(sk);
-	if (!g || !tp)
+	if (!o || !tp)
 		return 0;
 	off = ax_packet_pair(skb, &pair);
 	if (!off || bpf_map_lookup_elem(&ax_early, &pair) || bpf_skb_load_bytes(skb, off, th, sizeof(th)))
@@ -96,7 +96,7 @@ AX_GLOBAL int ax_end_unjudged(struct __sk_buff *skb)
 	    (th[13] & (AX_TCP_SYN | AX_TCP_RST | AX_TCP_ACK)) != AX_TCP_ACK)
 		return 0;
 	told.cookie = bpf_get_socket_cookie(skb);
-	told.cgroup = g->cgroup;
+	told.cgroup = o->guard.cgroup;
 	__builtin_memcpy(told.raddr, pair.src, 16);
 	__builtin_memcpy(told.laddr, pair.dst, 16);
 	told.rport = bpf_ntohs(*(u16 *)th);
@@ -143,7 +143,7 @@ AX_GLOBAL int ax_guarded(struct __sk_buff *skb, u32 lvl, u32 seq_end, u32 ask)
 	struct bpf_sock *sk = ax_sock(skb);
 	struct ax_pol_ctl *ctl = ax_pol_control();
 	struct ax_gw *w = ax_gate_area(lvl);
-	struct ax_owner *owner;
+	struct ax_owner *o;
 	struct ax_guard *g;
 	struct ax_gate *gate;
 	u64 now;
@@ -151,19 +151,20 @@ AX_GLOBAL int ax_guarded(struct __sk_buff *skb, u32 lvl, u32 seq_end, u32 ask)
 
 	if (!sk || !ctl || !w || sk->protocol != AX_IPPROTO_TCP)
 		return 1;
-	g = bpf_sk_storage_get(&ax_guards, sk, 0, 0);
-	if (!g) {
-		g = bpf_sk_storage_get(&ax_guards, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
-		if (!g) {
+	o = bpf_sk_storage_get(&ax_owner, sk, 0, 0);
+	if (!o) {	/* the socket is older than the programs */
+		o = bpf_sk_storage_get(&ax_owner, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+		if (!o) {
 			ax_deny_count(AX_DENY_MEMORY);
 			return ctl->mode != AX_POL_MODE_ENFORCE;
 		}
+	}
+	g = &o->guard;
+	if (!AX_READ(g->cgroup)) {
+		/* if nobody has said so, it has connected if nobody listens where it is */
+		g->client = ask == AX_ASK_CLIENT || (sk->state != AX_TCP_LISTEN && !ax_listened(skb, sk));
+		ax_barrier();
 		g->cgroup = bpf_sk_cgroup_id(sk);
-		/* older than the programs: it has connected if nobody listens where it is */
-		g->client = sk->state != AX_TCP_LISTEN && !ax_listened(skb, sk);
-		owner = bpf_sk_storage_get(&ax_owner, sk, 0, 0);
-		if (owner)
-			__builtin_memcpy(g->comm, owner->comm, AX_COMM);
 	}
 	if (ask == AX_ASK_CLIENT) {
 		g->client = 1;
@@ -176,7 +177,7 @@ AX_GLOBAL int ax_guarded(struct __sk_buff *skb, u32 lvl, u32 seq_end, u32 ask)
 			return ctl->mode != AX_POL_MODE_ENFORCE;	/* the work area is taken: it comes again */
 		w->owner = 1;
 		w->lport = sk->src_port;
-		now = ax_guard_now(g, lvl, w, gen);
+		now = ax_guard_now(o, lvl, w, gen);
 		w->owner = 0;
 	}
 	if (AX_GUARD_FLAGS(now) & AX_GUARD_HELD && ctl->mode == AX_POL_MODE_ENFORCE) {

@@ -12,32 +12,6 @@
 #define AX_BLOCK 64		/* bytes of a head that are compared at once */
 #define AX_J_DIMS 40		/* length, caller, method, host, port, and AX_POL_DEPTH segments */
 
-/* A segment of the path that is judged. */
-struct ax_jseg {
-	u64 hash;		/* of its text */
-	u16 from;		/* in the path */
-	u16 len;
-	u32 pad;
-};
-
-/* Texts of the head that is being read. They outlive a packet only if the head is longer than it. */
-struct ax_texts {
-	struct ax_jseg seg[AX_POL_DEPTH];
-	u8 method[32];
-	u8 name[32];		/* of the field, in lower case, filled up with zeros */
-	u8 val[AX_POL_TEXT + 8];
-	u8 host[AX_POL_TEXT + 8];
-	u8 path[AX_POL_PATH + AX_POL_TEXT + 8];
-};
-
-/* A connection by its packets' addresses: an IPv4 one in the first four bytes, ports in network byte order. */
-struct ax_pair {
-	u8 src[16];
-	u8 dst[16];
-	u32 ports;
-	u32 ifindex;
-};
-
 /* A denied connection after its socket has gone. */
 struct ax_tomb {
 	u32 seq;		/* of the answer's first byte */

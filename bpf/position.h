@@ -33,6 +33,8 @@ static __always_inline struct ax_early *ax_gate_begin(struct ax_gate_state *s, s
 			return e;
 		}
 	}
+	if (s->doubtful && !w->soft)
+		return 0;
 	if (c && c->kind == AX_KIND_HTTP && c->role == AX_ROLE_SERVER && c->req.phase == AX_PH_START && !c->reqr.carry &&
 	    c->req.nxt == w->rcv_nxt && !c->early && !c->doubt) {
 		s->r.phase = AX_G_START;
@@ -42,18 +44,22 @@ static __always_inline struct ax_early *ax_gate_begin(struct ax_gate_state *s, s
 }
 
 /* Finds where a connection's reading stands, if that is not known. */
-static __always_inline void ax_gate_find(struct ax_gw *w, struct bpf_sock *sk, struct ax_gate_state *s,
-					 const struct ax_conn *c, u64 received)
+static __always_inline void ax_gate_find(struct ax_gw *w, struct bpf_sock *sk, struct ax_gate *g, const struct ax_conn *c,
+					 u64 received)
 {
+	struct ax_gate_state *s = &g->s;
 	struct ax_early *early;
 	struct ax_texts *texts;
 
-	/* TCP has taken what was never judged: nothing was, for a while (mode off) */
-	if (s->r.phase < AX_G_PASS && (s32)(w->rcv_nxt - s->next) > 0)
+	/* TCP has taken what was never judged: nothing was, for a while (mode off). What is decided reaches less than 2 GiB
+	 * ahead, so that more than those have not been judged either, wherever the numbers have wrapped to. */
+	if (s->r.phase < AX_G_PASS && ((s32)(w->rcv_nxt - s->next) > 0 || received - s->received > 0x7fffffff))
 		s->r.phase = AX_G_LOST;
 	if (s->r.phase != AX_G_LOST)
 		return;
 	early = ax_gate_begin(s, w, c, received);
+	if (early)
+		g->told[0] = early->s.memo;
 	if (early && ax_in_head(s->r.phase)) {
 		texts = bpf_sk_storage_get(&ax_gate_texts, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 		if (texts)

@@ -166,11 +166,20 @@ struct ax_cold {
 	u8 path[AX_PATH];
 };
 
+/* What policies know of a server's socket. A child has its listener's. */
+struct ax_guard {
+	u64 cgroup;		/* the socket's; 0: nobody has asked yet */
+	u64 client;		/* it has connected, and was not connected to: never selected */
+	u64 now;		/* see AX_GUARD: written and read at once, for two cores may bring it up to date */
+};
+
+/* Whose a socket is: one element for all that ask, because a short connection pays for each. */
 struct ax_owner {
 	u32 pid;
 	u32 tid;
-	u64 cgroup;
-	u8 comm[AX_COMM];
+	u64 cgroup;		/* of the process that has bound or connected it; 0: that was before the programs */
+	u8 comm[AX_COMM];	/* of that process */
+	struct ax_guard guard;
 };
 
 struct ax_pipe {

@@ -17,14 +17,6 @@ struct ax_link {
 	u32 pad;
 };
 
-/* Whose a server's socket is and which set judges it. A child has its listener's. */
-struct ax_guard {
-	u64 cgroup;
-	u8 comm[AX_COMM];
-	u64 client;		/* it has connected, and was not connected to: never selected */
-	u64 now;		/* see AX_GUARD: written and read at once, for two cores may bring it up to date */
-};
-
 /* A generation, and of it the number and flags of the set (0: not selected). */
 #define AX_GUARD(gen, flags, set) ((u64)(gen) << 32 | (u64)(flags) << 16 | (set))
 #define AX_GUARD_GEN(now) ((u32)((now) >> 32))
@@ -36,7 +28,6 @@ struct ax_ports {
 	u64 word[1024];
 };
 
-AX_SK_MAP(ax_guards, struct ax_guard, BPF_F_CLONE);
 AX_MAP(ax_links, BPF_MAP_TYPE_HASH, u32, struct ax_link, 16384, BPF_F_NO_PREALLOC);
 AX_MAP(ax_pol_ports, BPF_MAP_TYPE_ARRAY, u32, struct ax_ports, 1, 0);
 
@@ -134,9 +125,10 @@ AX_GLOBAL u32 ax_set_of(u32 lvl)
 	return 0;
 }
 
-/* Brings a guard up to a generation; returns AX_GUARD. */
-static __always_inline u64 ax_guard_now(struct ax_guard *g, u32 lvl, struct ax_gw *w, u32 gen)
+/* Brings what is known of a socket up to a generation; returns AX_GUARD. */
+static __always_inline u64 ax_guard_now(struct ax_owner *o, u32 lvl, struct ax_gw *w, u32 gen)
 {
+	struct ax_guard *g = &o->guard;
 	u32 set, half = gen & 1, at;
 	struct ax_pol_set *s;
 	u64 now;
@@ -144,7 +136,7 @@ static __always_inline u64 ax_guard_now(struct ax_guard *g, u32 lvl, struct ax_g
 	w->half = half;
 	w->held = 0;
 	w->cgroup = g->cgroup;
-	__builtin_memcpy(w->comm, g->comm, AX_COMM);
+	__builtin_memcpy(w->comm, o->comm, AX_COMM);
 	set = g->client ? 0 : ax_set_of(lvl);
 	at = half * AX_POL_SETS + (set & (AX_POL_SETS - 1));
 	s = set ? bpf_map_lookup_elem(&ax_pol_dir, &at) : 0;
@@ -161,14 +153,14 @@ static __always_inline u64 ax_guard_now(struct ax_guard *g, u32 lvl, struct ax_g
 }
 
 /* Is the workload of a server's socket selected? Then w has the set that judges it. */
-static __always_inline int ax_selected(struct ax_guard *guard, u32 lvl, struct ax_gw *w, struct ax_pol_ctl *ctl)
+static __always_inline int ax_selected(struct ax_owner *o, u32 lvl, struct ax_gw *w, struct ax_pol_ctl *ctl)
 {
 	u32 gen = AX_READ(ctl->gen), at;
-	u64 now = AX_READ(guard->now);
+	u64 now = AX_READ(o->guard.now);
 	struct ax_pol_set *set;
 
 	if (AX_GUARD_GEN(now) != gen)
-		now = ax_guard_now(guard, lvl, w, gen);
+		now = ax_guard_now(o, lvl, w, gen);
 	if (!AX_GUARD_SET(now))
 		return 0;
 	w->gen = AX_GUARD_GEN(now);
@@ -180,8 +172,8 @@ static __always_inline int ax_selected(struct ax_guard *guard, u32 lvl, struct a
 	w->set = *set;
 	w->policy = set->deny;
 	w->rule = 0xffff;
-	w->cgroup = guard->cgroup;
-	__builtin_memcpy(w->comm, guard->comm, AX_COMM);
+	w->cgroup = o->guard.cgroup;
+	__builtin_memcpy(w->comm, o->comm, AX_COMM);
 	w->soft = ctl->mode != AX_POL_MODE_ENFORCE || !(set->flags & AX_POL_ENFORCE);
 	return 1;
 }

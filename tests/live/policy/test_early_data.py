@@ -73,6 +73,23 @@ def test_deferred_accept_denied(gate: Guarded, anywhere: Listener) -> None:
     expect_unread(anywhere)
 
 
+@pytest.mark.parametrize("unread", [False, True])
+def test_deferred_accept_of_what_is_no_http(gate: Guarded, anywhere: Listener, unread: bool) -> None:
+    """What may pass unread goes on doing so when its server has accepted it."""
+    anywhere.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 5)
+    if unread:
+        gate.allow(anywhere.port)
+    else:
+        gate.allow(anywhere.port, PUBLIC, spec="nonHTTP: allow")
+    client = anywhere.dial()
+    client.sendall(b"\x16\x03\x01\0\0 hello")
+    wire = Wire(client, anywhere.accept(), anywhere.port)
+    receive(wire.server, 11)
+    wire.answer()
+    for _ in range(3):
+        wire.exchange(b"\x17\x03\x03\0\0 and so on")
+
+
 @pytest.mark.parametrize("cut", [1, 10, 25])
 def test_deferred_accept_in_two_packets(gate: Guarded, anywhere: Listener, cut: int) -> None:
     """A head of which half wakes the server is judged when the rest comes."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,7 +14,7 @@ from axon.policy.compiler.compile import Host
 from axon.policy.compiler.layout import HostMode
 from axon.policy.language.labels import Party
 from tests.live.kit.gate import End, Guarded, caller_cgroup, expect_403, rest
-from tests.live.kit.wire import Listener, get, head, post
+from tests.live.kit.wire import Listener, Wire, get, head, post, receive
 
 RULES = ("{method: GET, path: /pub/*}", "{method: POST, path: /in}")
 NONE = 0xFFFF
@@ -76,6 +77,29 @@ def test_forwarded_in_one_packet(told: Guarded, loop: Listener) -> None:
         # the first of twelve were overwritten before they were answered
         want = [(1, 1 if i % 3 else 0) if i >= n - 8 else (0, 0) for i in range(n)]
         assert rules == want
+
+
+def test_forwarded_before_it_was_accepted(told: Guarded, anywhere: Listener) -> None:
+    """A request that came before there was a socket for it is told of like any other."""
+    anywhere.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 5)
+    told.allow(anywhere.port, *RULES)
+    for first, rule in ((post("/in", b"body"), 1), (get("/pub/a"), 0)):
+        client = anywhere.dial()
+        client.sendall(first)
+        wire = Wire(client, anywhere.accept(), anywhere.port)
+        receive(wire.server, len(first))
+        if rule:
+            wire.answer()
+            wire.exchange(get("/pub/b"))
+        else:  # the second has come before the first is told of
+            wire.ask(get("/pub/b"))
+            wire.answer()
+            wire.answer()
+        flows = served(told, anywhere.port)
+        assert [decided(told, f) for f in flows] == [
+            ("FORWARDED", "default/web", n, "NONE") for n in (rule, 0)
+        ]
+        assert flows[0]["ident"] == flows[1]["ident"]
 
 
 def test_denied(told: Guarded, anywhere: Listener) -> None:
