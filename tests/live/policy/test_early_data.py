@@ -74,7 +74,9 @@ def test_deferred_accept_denied(gate: Guarded, anywhere: Listener) -> None:
 
 
 @pytest.mark.parametrize("unread", [False, True])
-def test_deferred_accept_of_what_is_no_http(gate: Guarded, anywhere: Listener, unread: bool) -> None:
+def test_deferred_accept_of_what_is_no_http(
+    gate: Guarded, anywhere: Listener, unread: bool
+) -> None:
     """What may pass unread goes on doing so when its server has accepted it."""
     anywhere.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 5)
     if unread:

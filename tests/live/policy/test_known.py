@@ -111,9 +111,7 @@ def test_another_workload(gate: Guarded, world: World, loop: Listener) -> None:
     """What one server's policies allow another's do not."""
     other = Listener(world, world.server, world.server, "127.0.0.1")
     try:
-        gate.force(
-            policy("one", loop.port, PUBLIC) + "---\n" + policy("other", other.port, SECRET)
-        )
+        gate.force(policy("one", loop.port, PUBLIC) + "---\n" + policy("other", other.port, SECRET))
         known(loop, get("/pub/a"))
         known(other, get("/secret"))
         for listener, path in ((loop, "/secret"), (other, "/pub/a")):
