@@ -13,7 +13,6 @@
 enum ax_guard_ask {
 	AX_ASK_JUDGED,		/* has a packet that ends at this sequence number been judged? */
 	AX_ASK_WHOSE,		/* nothing, but whose the socket is has to be known from now on */
-	AX_ASK_CLIENT,		/* nothing, but it has connected: what it reads are answers */
 	AX_ASK_UNREAD,		/* may a packet pass that cannot be read (extension headers, fragments)? */
 };
 
@@ -162,11 +161,13 @@ AX_GLOBAL int ax_guarded(struct __sk_buff *skb, u32 lvl, u32 seq_end, u32 ask)
 	g = &o->guard;
 	if (!AX_READ(g->cgroup)) {
 		/* if nobody has said so, it has connected if nobody listens where it is */
-		g->client = ask == AX_ASK_CLIENT || (sk->state != AX_TCP_LISTEN && !ax_listened(skb, sk));
+		g->client = sk->state == AX_TCP_SYN_SENT || (sk->state != AX_TCP_LISTEN && !ax_listened(skb, sk));
 		ax_barrier();
 		g->cgroup = bpf_sk_cgroup_id(sk);
 	}
-	if (ask == AX_ASK_CLIENT) {
+	/* it has connected: what it reads are answers. Its state says so, the packet does not: anybody may send a SYN with an
+	 * acknowledgement to what listens, or on a connection that a server has taken. */
+	if (sk->state == AX_TCP_SYN_SENT) {
 		g->client = 1;
 		g->now = 0;
 	}
@@ -184,7 +185,7 @@ AX_GLOBAL int ax_guarded(struct __sk_buff *skb, u32 lvl, u32 seq_end, u32 ask)
 		ax_deny_count(AX_DENY_HELD);
 		return 0;
 	}
-	if (ask == AX_ASK_WHOSE || ask == AX_ASK_CLIENT || ctl->mode != AX_POL_MODE_ENFORCE || !(AX_GUARD_FLAGS(now) & AX_POL_ENFORCE))
+	if (ask == AX_ASK_WHOSE || ctl->mode != AX_POL_MODE_ENFORCE || !(AX_GUARD_FLAGS(now) & AX_POL_ENFORCE))
 		return 1;
 	if (ask == AX_ASK_UNREAD) {
 		;

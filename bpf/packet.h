@@ -756,8 +756,7 @@ static __always_inline int ax_packet(struct __sk_buff *skb, u32 dir)
 		seq++;
 	if (!dir && (len || flags & AX_TCP_SYN)) {
 		/* data, or the handshake's beginning: before the child is made (5.10 does not show us its answer by IPv6) */
-		if (!ax_guard(skb, seq + len, (flags & (AX_TCP_SYN | AX_TCP_ACK)) == (AX_TCP_SYN | AX_TCP_ACK) ?
-				      AX_ASK_CLIENT : len ? AX_ASK_JUDGED : AX_ASK_WHOSE))
+		if (!ax_guard(skb, seq + len, len ? AX_ASK_JUDGED : AX_ASK_WHOSE))
 			return 0;
 	}
 	if (!len && !(flags & (AX_TCP_FIN | AX_TCP_RST)))
