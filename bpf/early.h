@@ -22,25 +22,40 @@ static __always_inline struct ax_pair *ax_early_pair(struct ax_gw *w)
 	return p;
 }
 
+/* As much of the kernel's struct as is read; its offset is relocated at load. */
+struct tcp_request_sock {
+	u32 rcv_isn;
+} __attribute__((preserve_access_index));
+
+/* Where a packet lies on a connection whose handshake lacks nothing but its end. */
+enum ax_half {
+	AX_HALF_NONE = 0,	/* there is no such connection */
+	AX_HALF_BEGIN,		/* at the stream's beginning */
+	AX_HALF_ELSEWHERE,	/* in front of it, from where TCP cuts off what is read as the beginning of a request; or behind it */
+};
+
 /* Is the packet one of a connection whose handshake lacks nothing but its end? A listener on every address is found for
- * what only passes through this host as well, and a sender may invent its address. */
+ * what only passes through this host as well, and a sender may invent its address. enum ax_half. */
 AX_GLOBAL int ax_half_open(struct __sk_buff *skb, u32 lvl)
 {
 	struct ax_gw *w = ax_gate_area(lvl);
 	struct bpf_sock *sk;
+	struct tcp_request_sock *req;
 	u8 *ip, *th;
-	int half;
+	int half = AX_HALF_NONE;
 
 	if (!w)
-		return 0;
+		return AX_HALF_NONE;
 	sk = ax_server_socket(skb, w, 1);
 	if (!sk)
-		return 0;
-	half = sk->state == AX_TCP_NEW_SYN_RECV;
+		return AX_HALF_NONE;
 	ip = w->out;
 	th = w->out + 64;
-	if (!half && sk->state == AX_TCP_LISTEN && !bpf_skb_load_bytes(skb, w->l2 + w->iplen, th, 20)) {
-		/* a SYN cookie */
+	if (sk->state == AX_TCP_NEW_SYN_RECV) {
+		req = bpf_skc_to_tcp_request_sock(sk);
+		half = req && req->rcv_isn + 1 == w->seq ? AX_HALF_BEGIN : AX_HALF_ELSEWHERE;
+	} else if (sk->state == AX_TCP_LISTEN && !bpf_skb_load_bytes(skb, w->l2 + w->iplen, th, 20)) {
+		/* a SYN cookie, which is that of one sequence number */
 		if (w->ip6)
 			half = !bpf_skb_load_bytes(skb, w->l2, ip, 40) && !bpf_tcp_check_syncookie(sk, ip, 40, (void *)th, 20);
 		else
@@ -67,7 +82,7 @@ AX_GLOBAL int ax_gate_early(struct __sk_buff *skb, u32 lvl, u64 secret)
 	struct ax_gw *w = ax_gate_area(lvl);
 	struct ax_early *e, *kept;
 	u32 area = lvl;
-	int r, wait;
+	int r, wait, half;
 
 	if (!w)
 		return AX_DO_DROP;
@@ -81,7 +96,12 @@ AX_GLOBAL int ax_gate_early(struct __sk_buff *skb, u32 lvl, u64 secret)
 		w->reason = AX_DENY_ORDER;	/* the child will take it, when there is one */
 		return wait;
 	}
-	if (!(kept && kept->s.start == w->seq) && !ax_half_open(skb, lvl))
+	half = ax_half_open(skb, lvl);
+	if (half == AX_HALF_ELSEWHERE) {
+		w->reason = AX_DENY_ORDER;
+		return wait;
+	}
+	if (half == AX_HALF_NONE && !(kept && kept->s.start == w->seq))
 		return AX_DO_PASS;	/* not ours; else it will be found unjudged */
 	ax_identify(skb, lvl);
 	__builtin_memset(&w->r, 0, sizeof(w->r));
