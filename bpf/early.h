@@ -118,7 +118,10 @@ AX_GLOBAL int ax_gate_early(struct __sk_buff *skb, u32 lvl, u64 secret)
 		else
 			w->r.phase = AX_G_LOST;
 	}
+	if (w->soft && w->tcp_flags & AX_TCP_URG)
+		w->r.phase = AX_G_LOST;	/* its server does not read all of it as part of the stream */
 	__builtin_memset(&e->s, 0, sizeof(e->s));
+	e->s.doubtful = w->r.phase == AX_G_LOST;
 	e->s.start = w->seq;
 	e->s.next = w->seq + w->end;
 	e->s.heads = w->seq + w->framed;
@@ -137,6 +140,8 @@ AX_GLOBAL int ax_gate_early(struct __sk_buff *skb, u32 lvl, u64 secret)
 		/* Both may wait behind us, and TCP takes the one that it comes to first: there is one state, so only one packet
 		 * passes. Later it is one that was lost, and comes again. */
 		w->reason = AX_DENY_RESENT;
+		if (w->soft)
+			kept->s.r.phase = AX_G_LOST;
 		if (e->at - kept->at >= AX_EARLY_DOUBT)
 			bpf_map_delete_elem(&ax_early, ax_early_pair(w));
 		return wait;

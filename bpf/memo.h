@@ -104,11 +104,14 @@ static __always_inline void ax_memo_keep(struct ax_gate *g, struct ax_gw *w)
 	}
 	s->memo_seq = w->seq;
 	s->memo = w->told[s->n & (AX_TOLD - 1)];
-	/* a body, or an upgrade, does not follow from the bytes alone; nor does a denial that mode audit has let by, should
-	 * the mode be enforce by the next time */
-	if (w->r.phase != AX_G_START || w->head_end != w->end ||
-	    (w->soft && w->set.flags & AX_POL_ENFORCE && s->memo.verdict != AX_VERDICT_FORWARDED))
+	/* a body, or an upgrade, does not follow from the bytes alone */
+	if (w->r.phase != AX_G_START || w->head_end != w->end)
 		s->memo.verdict = AX_VERDICT_NONE;
+	/* a denial that mode audit has let by is none to be let by again, should the mode be enforce by then */
+	if (w->soft && w->set.flags & AX_POL_ENFORCE && w->told[s->n & (AX_TOLD - 1)].verdict != AX_VERDICT_FORWARDED) {
+		s->memo.verdict = AX_VERDICT_NONE;
+		s->memo_len = 0;
+	}
 }
 
 #endif

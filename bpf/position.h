@@ -22,6 +22,8 @@ static __always_inline struct ax_early *ax_gate_begin(struct ax_gate_state *s, s
 
 	s->next = w->rcv_nxt;
 	s->r.phase = AX_G_LOST;
+	if (s->doubtful && !w->soft)
+		return 0;
 	if (!received) {
 		s->r.phase = AX_G_START;
 		return 0;
@@ -33,8 +35,6 @@ static __always_inline struct ax_early *ax_gate_begin(struct ax_gate_state *s, s
 			return e;
 		}
 	}
-	if (s->doubtful && !w->soft)
-		return 0;
 	if (c && c->kind == AX_KIND_HTTP && c->role == AX_ROLE_SERVER && c->req.phase == AX_PH_START && !c->reqr.carry &&
 	    c->req.nxt == w->rcv_nxt && !c->early && !c->doubt) {
 		s->r.phase = AX_G_START;
@@ -53,7 +53,8 @@ static __always_inline void ax_gate_find(struct ax_gw *w, struct bpf_sock *sk, s
 
 	/* TCP has taken what was never judged: nothing was, for a while (mode off). What is decided reaches less than 2 GiB
 	 * ahead, so that more than those have not been judged either, wherever the numbers have wrapped to. */
-	if (s->r.phase < AX_G_PASS && ((s32)(w->rcv_nxt - s->next) > 0 || received - s->received > 0x7fffffff))
+	if (s->r.phase < AX_G_PASS && ((s32)(w->rcv_nxt - s->next) > 0 || received - s->received > 0x7fffffff ||
+				       (s->doubtful && !w->soft)))
 		s->r.phase = AX_G_LOST;
 	if (s->r.phase != AX_G_LOST)
 		return;
@@ -83,12 +84,16 @@ static __always_inline int ax_gate_place(struct __sk_buff *skb, struct ax_gw *w,
 		s->r.phase = AX_G_LOST;
 		return AX_DO_PASS;
 	}
-	if (past > 0 && s->open && (s32)(end - w->rcv_nxt) > 0 && (s32)(w->seq - s->heads) < 0 && !w->soft) {
+	if (past > 0 && s->open && (s32)(end - w->rcv_nxt) > 0 && (s32)(w->seq - s->heads) < 0) {
 		r = ax_gate_again(skb, w, g);
 		if (r) {
 			w->reason = AX_DENY_RESENT;
 			w->policy = w->set.deny;
-			return r;
+			if (!w->soft)
+				return r;
+			/* TCP may take the one or the other: what was decided of the one says nothing any more */
+			s->r.phase = AX_G_LOST;
+			return AX_DO_PASS;
 		}
 	}
 	if (past >= (int)w->end)

@@ -1,0 +1,151 @@
+"""What TCP throws away, cuts off or takes out of the stream is not what a server reads: nothing is decided by it."""
+
+from __future__ import annotations
+
+import pytest
+
+from axon.policy.compiler.layout import HostMode
+from tests.live.kit.gate import Guarded, rest
+from tests.live.kit.packet import ACK, PSH, SYN
+from tests.live.kit.raw import Raw
+from tests.live.kit.wire import Listener, get, head, post, receive
+from tests.live.kit.world import World
+from tests.live.policy.test_attacks import (
+    BAD,
+    GOOD,
+    Make,
+    exchange,
+    expect_unread,
+    fresh,
+    make,
+    read_by_all,
+    sized,
+)
+
+__all__ = ["make"]
+
+
+def test_an_answer_that_nobody_waits_for(make: Make) -> None:
+    """A server does not become a client by a SYN with an acknowledgement."""
+    raw, server = make()
+    raw.send(flags=SYN | ACK)
+    exchange(raw, server)
+    raw.send(BAD)
+    expect_unread(server)
+
+
+def test_an_answer_for_what_listens(make: Make, world: World) -> None:
+    """Nor does what listens."""
+    listener = make.listener  # type: ignore[attr-defined]
+    raw, server = make()
+    stranger = Raw(world, listener.port, six=raw.six)
+    stranger.send(flags=SYN | ACK)
+    stranger.close()
+    raw, server = make()
+    raw.send(BAD)
+    expect_unread(server)
+
+
+def test_first_data_from_before_the_beginning(make: Make) -> None:
+    """What TCP cuts off the front of first data is no part of the first request."""
+    raw = fresh(make)
+    front = b"GET /pub/a HTTP/1.1\r\nX: "
+    raw.send(front + BAD, seq=(raw.seq - len(front)) % 2**32)
+    seen = read_by_all(make)
+    assert b"/secret" not in seen
+    raw.close()
+
+
+def test_audited_decoy_and_then_enforced(make: Make, gate: Guarded) -> None:
+    """What an audit has let by, and TCP has not taken, is not let by in mode enforce."""
+    raw, server = make()
+    gate.gate.mode = HostMode.AUDIT
+    exchange(raw, server)
+    raw.send(BAD, damaged=True)
+    gate.gate.mode = HostMode.ENFORCE
+    raw.send(BAD)
+    expect_unread(server)
+
+
+@pytest.mark.parametrize("first", [False, True])
+def test_audited_other_bytes_and_then_enforced(make: Make, gate: Guarded, first: bool) -> None:
+    """Other bytes in the place of those that were audited: what was decided of those is nothing."""
+    raw, server = make()
+    gate.gate.mode = HostMode.AUDIT
+    if not first:
+        exchange(raw, server)
+    decoy = post("/pub/a", b"b" * 50000)[:150]
+    raw.send(decoy, damaged=True)
+    exchange(raw, server, GOOD)
+    exchange(raw, server, get("/pub/ccc"))
+    gate.gate.mode = HostMode.ENFORCE
+    raw.send(BAD)
+    expect_unread(server)
+
+
+def test_audited_in_doubt_found_again(gate: Guarded, anywhere: Listener) -> None:
+    """A position that was found while an audit looked on does not hold in mode enforce."""
+    gate.allow(anywhere.port, '{method: ["GET", "POST"], path: /pub/*}', mode=HostMode.AUDIT)
+    wire = anywhere.connect()
+    wire.exchange(
+        b"POST /pub/a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding : chunked\r\n\r\n0\r\n\r\n"
+    )
+    wire.exchange(get("/pub/a"))
+    wire.exchange(get("/pub/a"))
+    gate.gate.mode = HostMode.ENFORCE
+    wire.client.sendall(get("/pub/a"))
+    seen = rest(wire.server, 1)
+    assert seen.data == b"", seen
+
+
+def test_audited_decoy_that_ends_the_handshake(make: Make, gate: Guarded) -> None:
+    """Nor where the decoy was first data."""
+    gate.gate.mode = HostMode.AUDIT
+    raw = fresh(make)
+    decoy = head("POST /pub/a HTTP/1.1", "Host: a", "Content-Length: 100000")
+    raw.send(decoy, damaged=True)
+    raw.send(sized("/pub/a", len(decoy)))
+    listener = make.listener  # type: ignore[attr-defined]
+    server = listener.accept()
+    receive(server, len(decoy))
+    gate.gate.mode = HostMode.ENFORCE
+    raw.send(BAD, at=len(decoy))
+    expect_unread(server)
+    raw.close()
+
+
+def test_urgent_data_and_then_enforced(make: Make, gate: Guarded) -> None:
+    """A byte that its server reads apart does not shift where requests begin."""
+    raw, server = make()
+    gate.gate.mode = HostMode.AUDIT
+    front = head("POST /pub/a HTTP/1.1", "Host: a", "Content-Length: 20")
+    raw.send(front + b"b" * 10 + GOOD[:10], flags=ACK | PSH | 32, urgent=len(front) + 5)
+    assert rest(server, 0.3).data == front + b"b" * 9 + GOOD[:10]
+    raw.seq = (raw.seq + len(front) + 20) % 2**32
+    gate.gate.mode = HostMode.ENFORCE
+    raw.send(get("/pub/a"))
+    expect_unread(server)
+
+
+def test_urgent_first_data(make: Make) -> None:
+    """A byte of first data that its server reads apart does not change what the server reads."""
+    raw = fresh(make)
+    front = head("POST /pub/a HTTP/1.1", "Host: a", "Content-Length: 110")
+    # a pointer is to the byte behind the urgent one
+    raw.send(front + b"b" * 10 + BAD, flags=ACK | PSH | 32, urgent=front.index(b"110") + 1)
+    assert b"/secret" not in read_by_all(make)
+    raw.close()
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_urgent_mark_without_data(make: Make, last: bool) -> None:
+    """Nor does a mark that comes alone, for a byte that comes without one: `last`, as the end of the handshake."""
+    raw = fresh(make)
+    front = head("POST /pub/a HTTP/1.1", "Host: a", "Content-Length: 110")
+    if not last:
+        raw.send(flags=ACK)
+    raw.send(flags=ACK | 32, urgent=front.index(b"110") + 1)
+    raw.send(flags=ACK)
+    raw.send(front + b"b" * 10 + BAD)
+    assert read_by_all(make) in {b"", front + b"b" * 10 + BAD}
+    raw.close()
