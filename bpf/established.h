@@ -86,9 +86,14 @@ static __always_inline int ax_gate_unread(struct ax_gw *w, struct ax_gate_state 
 		w->policy = w->set.deny;
 		return w->soft ? AX_DO_PASS : AX_DO_RESET;
 	}
-	if (w->tcp_flags & AX_TCP_URG && !w->soft) {
+	if (w->tcp_flags & AX_TCP_URG) {
 		w->reason = AX_DENY_URGENT;
-		return AX_DO_RESET;
+		if (!w->soft)
+			return AX_DO_RESET;
+		/* its server does not read all of it as part of the stream */
+		s->r.phase = AX_G_LOST;
+		s->doubtful = 1;
+		return AX_DO_PASS;
 	}
 	return AX_DO_READ;
 }
@@ -202,6 +207,25 @@ static __always_inline int ax_is_stray(const struct ax_gw *w, u32 una)
 	return !(w->tcp_flags & AX_TCP_ACK) || (s32)(w->snd_nxt - w->snd_una) < 0 || (s32)(w->snd_una - una) < -AX_OLD_ACK;
 }
 
+/* An urgent mark alone: the byte that it is for comes later, perhaps in a segment without one, and TCP takes it out of the
+ * stream that the server reads (RFC 6093). */
+static __always_inline int ax_gate_marked(struct ax_gw *w, struct bpf_sock *sk, struct ax_gate *g)
+{
+	if (g && g->s.r.phase == AX_G_PASS)
+		return AX_DO_PASS;
+	if (!w->soft) {
+		w->reason = AX_DENY_URGENT;
+		return AX_DO_DROP;
+	}
+	if (!g)
+		g = bpf_sk_storage_get(&ax_gates, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!g)
+		return AX_DO_PASS;
+	g->s.r.phase = AX_G_LOST;
+	g->s.doubtful = 1;
+	return AX_DO_PASS;
+}
+
 /* A packet for a connection's own socket. enum ax_gate_do. */
 static __always_inline int ax_gate_established(struct __sk_buff *skb, u32 lvl, struct ax_gw *w, struct bpf_sock *sk,
 					       u64 secret)
@@ -212,7 +236,7 @@ static __always_inline int ax_gate_established(struct __sk_buff *skb, u32 lvl, s
 	u32 una;
 	int r;
 
-	if (!w->end && !(w->tcp_flags & AX_TCP_FIN))
+	if (!w->end && !(w->tcp_flags & (AX_TCP_FIN | AX_TCP_URG)))
 		return AX_DO_PASS;
 	tp = bpf_tcp_sock(sk);
 	if (!tp)
@@ -227,7 +251,7 @@ static __always_inline int ax_gate_established(struct __sk_buff *skb, u32 lvl, s
 		return AX_DO_END;
 	}
 	if (!w->end)
-		return AX_DO_PASS;
+		return w->tcp_flags & AX_TCP_URG ? ax_gate_marked(w, sk, g) : AX_DO_PASS;
 	if (!w->soft && ax_is_stray(w, una)) {
 		w->reason = AX_DENY_STRAY;
 		return AX_DO_DROP;

@@ -130,8 +130,8 @@ static __always_inline int ax_gate_segment(struct __sk_buff *skb, u32 lvl, struc
 	int what;
 
 	ax_server_netns(skb, w);
-	/* an acknowledgement decides nothing: it may only be one of our answer */
-	if (!s->len && !(s->flags & (AX_TCP_SYN | AX_TCP_FIN)))
+	/* an acknowledgement decides nothing: it may only be one of our answer. An urgent mark does without data as well. */
+	if (!s->len && !(s->flags & (AX_TCP_SYN | AX_TCP_FIN | AX_TCP_URG)))
 		return ax_gate_listener(skb, lvl, 0);
 	sk = ax_server_socket(skb, w, 0);
 	if (!sk)
