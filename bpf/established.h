@@ -185,11 +185,14 @@ static __always_inline int ax_gate_data(struct __sk_buff *skb, u32 lvl, struct a
 			w->reason = AX_DENY_MEMORY;
 			return AX_DO_DROP;
 		}
-		g->s.r.phase = AX_G_LOST;
 	}
 	if (!ax_gate_take(g)) {
 		w->reason = AX_DENY_BUSY;
 		return w->soft ? AX_DO_PASS : AX_DO_DROP;
+	}
+	if (!g->met) {
+		g->met = 1;
+		g->s.r.phase = AX_G_LOST;
 	}
 	ax_gate_find(w, sk, g, c, received);
 	g->s.received = received;
@@ -219,10 +222,8 @@ static __always_inline int ax_gate_marked(struct ax_gw *w, struct bpf_sock *sk, 
 	}
 	if (!g)
 		g = bpf_sk_storage_get(&ax_gates, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
-	if (!g)
-		return AX_DO_PASS;
-	g->s.r.phase = AX_G_LOST;
-	g->s.doubtful = 1;
+	if (g)
+		g->s.doubtful = 1;
 	return AX_DO_PASS;
 }
 

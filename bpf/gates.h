@@ -48,7 +48,8 @@ struct ax_gate_state {
 
 struct ax_gate {
 	struct bpf_spin_lock lock;
-	u32 busy;
+	u32 busy;		/* a run has the rest */
+	u32 met;		/* 0: nothing is known yet. Two runs may make it: it is the one that has it which begins */
 	struct ax_gate_state s;
 	struct ax_told told[AX_TOLD];	/* of the newest requests, by their number */
 	u8 memo[AX_WINDOW];

@@ -52,8 +52,9 @@ static __always_inline void ax_gate_find(struct ax_gw *w, struct bpf_sock *sk, s
 	struct ax_texts *texts;
 
 	/* TCP has taken what was never judged: nothing was, for a while (mode off). What is decided reaches less than 2 GiB
-	 * ahead, so that more than those have not been judged either, wherever the numbers have wrapped to. */
-	if (s->r.phase < AX_G_PASS && ((s32)(w->rcv_nxt - s->next) > 0 || received - s->received > 0x7fffffff ||
+	 * ahead, so that more than those have not been judged either, wherever the numbers have wrapped to. A run on another
+	 * core may have counted later than this one, and more. */
+	if (s->r.phase < AX_G_PASS && ((s32)(w->rcv_nxt - s->next) > 0 || (s64)(received - s->received) > 0x7fffffff ||
 				       (s->doubtful && !w->soft)))
 		s->r.phase = AX_G_LOST;
 	if (s->r.phase != AX_G_LOST)
