@@ -13,6 +13,7 @@
 #include "position.h"
 
 #define AX_OLD_ACK (1 << 20)	/* an acknowledgement so far behind is none (RFC 5961 section 5.2) */
+#define AX_NEW_ACK (1 << 19)	/* nor is one so far ahead: the longest segment that is sent at once is shorter (BIG TCP) */
 
 /* Has every request that was let by been answered in full, and has the client got the answers? */
 static __always_inline int ax_nothing_owed(const struct ax_gate_state *s, const struct ax_conn *c, const struct ax_gw *w)
@@ -207,7 +208,7 @@ static __always_inline int ax_gate_data(struct __sk_buff *skb, u32 lvl, struct a
 /* Would TCP discard the packet? Then it ends nobody's connection, and nothing is read of it. */
 static __always_inline int ax_is_stray(const struct ax_gw *w, u32 una)
 {
-	return !(w->tcp_flags & AX_TCP_ACK) || (s32)(w->snd_nxt - w->snd_una) < 0 || (s32)(w->snd_una - una) < -AX_OLD_ACK;
+	return !(w->tcp_flags & AX_TCP_ACK) || (s32)(w->snd_una - w->snd_nxt) >= AX_NEW_ACK || (s32)(w->snd_una - una) < -AX_OLD_ACK;
 }
 
 /* An urgent mark alone: the byte that it is for comes later, perhaps in a segment without one, and TCP takes it out of the
@@ -257,6 +258,10 @@ static __always_inline int ax_gate_established(struct __sk_buff *skb, u32 lvl, s
 		w->reason = AX_DENY_STRAY;
 		return AX_DO_DROP;
 	}
+	/* TCP counts what it sends when the device has taken it. On this host the client may have it, and have asked again,
+	 * before that: TCP will look at the packet when its server's core has done with the socket. */
+	if ((s32)(w->snd_una - w->snd_nxt) > 0)
+		w->snd_nxt = w->snd_una;
 	if (w->optioned && !w->soft && ax_multipath(skb, lvl)) {
 		w->reason = AX_DENY_MULTIPATH;
 		return AX_DO_RESET;

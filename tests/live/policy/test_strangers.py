@@ -149,3 +149,15 @@ def test_urgent_mark_without_data(make: Make, last: bool) -> None:
     raw.send(front + b"b" * 10 + BAD)
     assert read_by_all(make) in {b"", front + b"b" * 10 + BAD}
     raw.close()
+
+
+def test_an_answer_that_is_not_counted_yet(make: Make, gate: Guarded) -> None:
+    """A client on this host may have an answer, and ask again, before TCP has counted that as sent: TCP decides on it."""
+    raw, server = make()
+    exchange(raw, server)
+    before = gate.denials().get("STRAY", 0)
+    raw.send(GOOD, ack=(raw.ack + 1000) % 2**32)
+    assert gate.denials().get("STRAY", 0) == before
+    exchange(raw, server)
+    raw.send(BAD, ack=(raw.ack + 1000) % 2**32)
+    expect_unread(server)
