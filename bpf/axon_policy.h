@@ -40,7 +40,7 @@ struct ax_pol_ctl {
 	ax_u64 secret;		/* keys the hashes of the sets' tables */
 	ax_u64 newest;		/* cgroups with greater ids are not known yet: what is asked of them is held. 0: nothing is */
 	ax_u32 header;		/* 1: answers name their policy in x-axon-policy */
-	ax_u32 pad;
+	ax_u32 offs;		/* raised before the mode is no more off */
 };
 
 /* Who somebody is. Numbers from AX_IDENT_FIRST on stand for a set of labels. */

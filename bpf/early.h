@@ -128,6 +128,7 @@ AX_GLOBAL int ax_gate_early(struct __sk_buff *skb, u32 lvl, u64 secret)
 	e->s.open = 1;
 	e->s.n = w->heads;
 	e->s.gen = 0;
+	e->s.offs = w->offs;
 	e->s.ident = w->ident;
 	e->s.block = w->block;
 	e->s.serial = w->set.serial;

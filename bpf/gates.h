@@ -38,6 +38,7 @@ struct ax_gate_state {
 	u32 block;
 	u32 serial;		/* of the set that it was judged by last */
 	u32 start;		/* of first data that met the listener: where it began */
+	u32 offs;		/* see struct ax_pol_ctl */
 	u64 received;		/* bytes that TCP had taken when a packet was judged last */
 	struct ax_told memo;	/* what was decided of the last head; verdict 0: it has to be read anew */
 	u16 memo_len;		/* of the last head, if it came alone in a packet; 0: none */

@@ -55,6 +55,7 @@ struct ax_gw {
 	u32 ident;
 	u32 block;
 	u32 gen;		/* that judges this packet */
+	u32 offs;		/* see struct ax_pol_ctl */
 	u32 half;
 	u32 held;		/* the server's cgroup is too new to be known */
 	struct ax_pol_set set;

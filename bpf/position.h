@@ -30,7 +30,7 @@ static __always_inline struct ax_early *ax_gate_begin(struct ax_gate_state *s, s
 	}
 	e = bpf_map_lookup_elem(&ax_early, ax_early_pair(w));
 	if (e) {
-		if (e->s.start == w->rcv_nxt - (u32)received && (s32)(e->s.next - w->rcv_nxt) >= 0) {
+		if (e->s.offs == w->offs && e->s.start == w->rcv_nxt - (u32)received && (s32)(e->s.next - w->rcv_nxt) >= 0) {
 			*s = e->s;
 			return e;
 		}
@@ -57,6 +57,10 @@ static __always_inline void ax_gate_find(struct ax_gw *w, struct bpf_sock *sk, s
 	if (s->r.phase < AX_G_PASS && ((s32)(w->rcv_nxt - s->next) > 0 || (s64)(received - s->received) > 0x7fffffff ||
 				       (s->doubtful && !w->soft)))
 		s->r.phase = AX_G_LOST;
+	/* TCP had not taken what was judged last, and while the mode was off it may have taken something else */
+	if (s->offs != w->offs && s->open && s->r.phase < AX_G_PASS)
+		s->r.phase = AX_G_LOST;
+	s->offs = w->offs;
 	if (s->r.phase != AX_G_LOST)
 		return;
 	early = ax_gate_begin(s, w, c, received);

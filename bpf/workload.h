@@ -165,6 +165,7 @@ static __always_inline int ax_selected(struct ax_owner *o, u32 lvl, struct ax_gw
 		return 0;
 	w->gen = AX_GUARD_GEN(now);
 	w->half = w->gen & 1;
+	w->offs = ctl->offs;
 	at = w->half * AX_POL_SETS + AX_GUARD_SET(now);
 	set = bpf_map_lookup_elem(&ax_pol_dir, &at);
 	if (!set)

@@ -37,6 +37,14 @@ def hand_over(before: bpf.Fd, program: bpf.Fd, undo: ExitStack) -> None:
         undo.callback(tc.attach, point, before)
 
 
+def _set_mode(control: Array, mode: int) -> None:
+    """Switch the mode; what was off says so first to what goes on from before."""
+    fields = control.dtype.names or ()  # a pinned one may be older
+    if mode and not control["mode"][0] and "offs" in fields:
+        control["offs"][0] += 1
+    control["mode"][0] = mode
+
+
 class Mode:
     """The switch of a pinned gate, which works without an agent."""
 
@@ -51,7 +59,7 @@ class Mode:
 
     @mode.setter
     def mode(self, mode: int) -> None:
-        self._control["mode"][0] = mode
+        _set_mode(self._control, mode)
 
     @property
     def in_force(self) -> bool:
@@ -91,7 +99,7 @@ class Gate:
 
     @mode.setter
     def mode(self, mode: int) -> None:
-        self._control["mode"][0] = mode
+        _set_mode(self._control, mode)
 
     @property
     def in_force(self) -> bool:

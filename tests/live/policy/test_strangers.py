@@ -161,3 +161,25 @@ def test_an_answer_that_is_not_counted_yet(make: Make, gate: Guarded) -> None:
     exchange(raw, server)
     raw.send(BAD, ack=(raw.ack + 1000) % 2**32)
     expect_unread(server)
+
+
+@pytest.mark.parametrize("early", [False, True])
+def test_decoy_and_off_for_a_while(make: Make, gate: Guarded, early: bool) -> None:
+    """What came while nothing was judged may not be what was judged before and TCP has not taken."""
+    decoy = head("POST /pub/a HTTP/1.1", "Host: a", "Content-Length: 100000")
+    if early:
+        raw = fresh(make)
+    else:
+        raw, server = make()
+        exchange(raw, server)
+    raw.send(decoy, damaged=True)
+    gate.gate.mode = HostMode.OFF
+    raw.send(sized("/pub/a", len(decoy)))
+    if early:
+        server = make.listener.accept()  # type: ignore[attr-defined]
+    receive(server, len(decoy))
+    gate.gate.mode = HostMode.ENFORCE
+    raw.send(BAD, at=len(decoy))
+    expect_unread(server)
+    if early:
+        raw.close()
