@@ -98,25 +98,25 @@ int ax_release(struct bpf_sock *sk)
 SEC("cgroup/connect4")
 int ax_connect4(struct bpf_sock_addr *ctx)
 {
-	return ax_own(ctx);
+	return ax_own(ctx, 1);
 }
 
 SEC("cgroup/connect6")
 int ax_connect6(struct bpf_sock_addr *ctx)
 {
-	return ax_own(ctx);
+	return ax_own(ctx, 1);
 }
 
 SEC("cgroup/bind4")
 int ax_bind4(struct bpf_sock_addr *ctx)
 {
-	return ax_own(ctx);
+	return ax_own(ctx, 0);
 }
 
 SEC("cgroup/bind6")
 int ax_bind6(struct bpf_sock_addr *ctx)
 {
-	return ax_own(ctx);
+	return ax_own(ctx, 0);
 }
 
 #ifndef AX_NATIVE

@@ -8,9 +8,6 @@
 #include "payload.h"
 #include "workload.h"
 
-#define AX_EARLY_DOUBT 1000000000ULL	/* ns: what was let by so long ago has been taken by TCP, or thrown away */
-#define AX_EARLY_OLD (120 * AX_EARLY_DOUBT)	/* of a handshake that has been given up */
-
 AX_MAP(ax_early_area, BPF_MAP_TYPE_PERCPU_ARRAY, u32, struct ax_early, 2, 0);
 
 /* The packet's addresses alone: the socket's own hook may see it on another interface. */

@@ -206,7 +206,8 @@ AX_GLOBAL int ax_ask_early(u32 lvl)
 	ax_pair_end(pair.dst, w->cold.laddr);
 	pair.ports = (u32)bpf_htons(w->cold.rport) << 16 | bpf_htons(w->cold.lport);
 	e = bpf_map_lookup_elem(&ax_early, &pair);
-	if (!e || e->s.memo.verdict == AX_VERDICT_NONE)
+	/* not of an older connection with the same ports */
+	if (!e || e->s.memo.verdict == AX_VERDICT_NONE || ax_since(e->at, w->done.t0) > AX_EARLY_OLD)
 		return 0;
 	w->told = e->s.memo;
 	w->ident = e->s.ident;

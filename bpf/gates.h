@@ -84,6 +84,9 @@ struct ax_pair {
 	u32 ifindex;
 };
 
+#define AX_EARLY_DOUBT 1000000000ULL	/* ns: what was let by so long ago has been taken by TCP, or thrown away */
+#define AX_EARLY_OLD (120 * AX_EARLY_DOUBT)	/* of a handshake that has been given up */
+
 /* First data of a connection that its server has not accepted yet. `s.memo` is of its first request. */
 struct ax_early {
 	u64 at;

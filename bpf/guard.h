@@ -145,7 +145,7 @@ AX_GLOBAL int ax_guarded(struct __sk_buff *skb, u32 lvl, u32 seq_end, u32 ask)
 	struct ax_owner *o;
 	struct ax_guard *g;
 	struct ax_gate *gate;
-	u64 now;
+	u64 now, client;
 	u32 gen;
 
 	if (!sk || !ctl || !w || sk->protocol != AX_IPPROTO_TCP)
@@ -160,16 +160,20 @@ AX_GLOBAL int ax_guarded(struct __sk_buff *skb, u32 lvl, u32 seq_end, u32 ask)
 	}
 	g = &o->guard;
 	if (!AX_READ(g->cgroup)) {
-		/* if nobody has said so, it has connected if nobody listens where it is */
-		g->client = sk->state == AX_TCP_SYN_SENT || (sk->state != AX_TCP_LISTEN && !ax_listened(skb, sk));
+		/* older than the programs: it has connected if nobody listens where it is */
+		if (!o->cgroup)
+			g->client = sk->state != AX_TCP_LISTEN && !ax_listened(skb, sk);
 		ax_barrier();
 		g->cgroup = bpf_sk_cgroup_id(sk);
 	}
-	/* it has connected: what it reads are answers. Its state says so, the packet does not: anybody may send a SYN with an
-	 * acknowledgement to what listens, or on a connection that a server has taken. */
-	if (sk->state == AX_TCP_SYN_SENT) {
-		g->client = 1;
-		g->now = 0;
+	/* Its state says whether it has connected, so that what it reads are answers. The packet does not: anybody may send a SYN
+	 * with an acknowledgement to what listens, or on a connection that a server has taken. */
+	if (sk->state == AX_TCP_SYN_SENT || sk->state == AX_TCP_LISTEN) {
+		client = sk->state == AX_TCP_SYN_SENT;
+		if (g->client != client) {
+			g->client = client;
+			g->now = 0;
+		}
 	}
 	gen = AX_READ(ctl->gen);
 	now = AX_READ(g->now);

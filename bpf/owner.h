@@ -13,7 +13,7 @@ struct task_struct {
 } __attribute__((preserve_access_index));
 #endif
 
-static __always_inline int ax_own(struct bpf_sock_addr *ctx)
+static __always_inline int ax_own(struct bpf_sock_addr *ctx, int connects)
 {
 	struct bpf_sock *sk = ctx->sk;
 	struct ax_owner *o;
@@ -24,6 +24,11 @@ static __always_inline int ax_own(struct bpf_sock_addr *ctx)
 	o = bpf_sk_storage_get(&ax_owner, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!o)
 		return 1;
+	/* asked before it is refused: a socket is bound once, and whoever holds it then is not whose it is */
+	if (!connects && o->cgroup && AX_READ(sk->src_port))
+		return 1;
+	o->guard.client = connects;
+	o->guard.now = 0;	/* what selected it may have been the port that it had before */
 	id = bpf_get_current_pid_tgid();
 	o->pid = id >> 32;
 	o->tid = id;

@@ -167,16 +167,13 @@ def test_an_answer_that_is_not_counted_yet(make: Make, gate: Guarded) -> None:
 def test_decoy_and_off_for_a_while(make: Make, gate: Guarded, early: bool) -> None:
     """What came while nothing was judged may not be what was judged before and TCP has not taken."""
     decoy = head("POST /pub/a HTTP/1.1", "Host: a", "Content-Length: 100000")
-    if early:
-        raw = fresh(make)
-    else:
-        raw, server = make()
+    raw, server = (fresh(make), None) if early else make()
+    if server is not None:
         exchange(raw, server)
     raw.send(decoy, damaged=True)
     gate.gate.mode = HostMode.OFF
     raw.send(sized("/pub/a", len(decoy)))
-    if early:
-        server = make.listener.accept()  # type: ignore[attr-defined]
+    server = server or make.listener.accept()  # type: ignore[attr-defined]
     receive(server, len(decoy))
     gate.gate.mode = HostMode.ENFORCE
     raw.send(BAD, at=len(decoy))

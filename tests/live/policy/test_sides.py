@@ -1,0 +1,87 @@
+"""Which end of a connection a socket is, and whose: what it has done itself says so, and nothing else."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import socket
+import threading
+from pathlib import Path
+
+import pytest
+
+from axon.policy.compiler.layout import HostMode
+from tests.live.kit.gate import Guarded, expect_403, expect_nothing, rest
+from tests.live.kit.wire import Listener, get
+from tests.live.kit.world import World
+
+PUBLIC = '{method: ["GET", "POST"], path: /pub/*}'
+_LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+def disconnect(sock: socket.socket) -> None:
+    """Take a socket's connection away (connect(2), AF_UNSPEC)."""
+    if _LIBC.connect(sock.fileno(), bytes(16), 16):
+        raise OSError(ctypes.get_errno(), "connect")
+
+
+def test_a_client_that_listens(gate: Guarded, world: World, anywhere: Listener) -> None:
+    """A socket that was connected before is a server's as soon as it listens, and so are those that it accepts."""
+    gate.allow(anywhere.port, PUBLIC)
+    # a socket that was connected by IPv4 stays one for IPv4
+    six = anywhere.family == socket.AF_INET6
+    other = Listener(world, world.server, world.server, "", anywhere.family, socket.AF_INET6)
+    target = "::1" if six else "::ffff:127.0.0.1"
+    sock = anywhere.socket
+    anywhere.socket = anywhere.keep(world.server.socket(sock.family))
+    sock.close()
+    anywhere.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    anywhere.socket.settimeout(5)
+    try:
+        anywhere.socket.connect((target, other.port))
+        other.accept()
+        disconnect(anywhere.socket)
+        anywhere.socket.bind(("", anywhere.port))
+        anywhere.socket.listen()
+        wire = anywhere.connect()
+        wire.exchange(get("/pub/a"))
+        wire.client.sendall(get("/secret"))
+        expect_403(wire.client)
+        expect_nothing(wire.server)
+    finally:
+        other.close()
+
+
+def test_accepted_while_off_and_nobody_listens(gate: Guarded, anywhere: Listener) -> None:
+    """A connection that was accepted is a server's, also where nobody listens any more when it is looked at first."""
+    gate.allow(anywhere.port, PUBLIC, mode=HostMode.OFF)
+    wire = anywhere.connect()
+    anywhere.socket.close()
+    gate.gate.mode = HostMode.ENFORCE
+    wire.client.sendall(get("/secret"))
+    assert rest(wire.server, 1.0).data == b""
+
+
+@pytest.mark.parametrize("mode", [HostMode.OFF, HostMode.ENFORCE])
+def test_bound_once(gate: Guarded, anywhere: Listener, mode: HostMode) -> None:
+    """Binding a socket that is bound is refused, and changes nothing of whose it is."""
+    gate.allow(anywhere.port, PUBLIC, mode=mode)
+    gate.axon.kernel.ctl["flow_interval"] = 1
+
+    def again() -> None:
+        Path(f"/proc/self/task/{threading.get_native_id()}/comm").write_text("somebody")
+        with pytest.raises(OSError, match="Invalid argument"):
+            anywhere.socket.bind(("", anywhere.port))
+
+    thread = threading.Thread(target=again)
+    thread.start()
+    thread.join()
+    gate.axon.flows()
+    wire = anywhere.connect()
+    wire.exchange(get("/pub/a"))
+    (flow,) = [
+        f for f in gate.axon.flows() if f["role"] == "server" and int(f["lport"]) == anywhere.port
+    ]
+    assert int(flow["pid"]) == os.getpid()
+    assert int(flow["tid"]) == threading.get_native_id()
+    wire.finish()
