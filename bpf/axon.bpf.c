@@ -5,7 +5,7 @@
  *   bytes.h  route.h  conn.h  head.h  framing.h  order.h     bytes -> messages -> requests
  *   series.h  flow.h                requests -> counts and records
  *   close.h  owner.h                the ends of a connection; whose it is
- *   strict.h  judge.h  answer.h     policies: a request read strictly, judged, and answered
+ *   gates.h  area.h  strict.h  judge.h  answer.h     policies: a request read strictly, judged, and answered
  *   workload.h  segment.h  caller.h     ... in front of the socket: whose it is, what a packet says, who asks
  *   payload.h  early.h  memo.h  known.h  position.h  options.h  established.h  listener.h     connections there
  *   gate.h  guard.h                 one packet there, and the socket's hook as the backstop
