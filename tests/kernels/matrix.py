@@ -121,9 +121,8 @@ def parser() -> argparse.ArgumentParser:
     line.add_argument("--plain", action="store_true", help="without the configurations")
     line.add_argument("--tests", action="append", default=[], metavar="GROUP",
                       help="a group of tests of the table, in place of each kernel's own; may be repeated")  # fmt: skip
-    line.add_argument("--abreast", type=int, default=(os.cpu_count() or 1) * 3 // 2, metavar="N",
-                      help="so many guests at a time (default: three for two processors, for they"
-                      " wait half of the time)")  # fmt: skip
+    line.add_argument("--abreast", type=int, default=os.cpu_count() or 1, metavar="N",
+                      help="so many guests at a time (default: as many as there are processors)")  # fmt: skip
     line.add_argument("--update", action="store_true", help="ask the archives for newer packages")
     line.add_argument("--accept", action="store_true",
                       help="make today's instruction counts the baseline")  # fmt: skip

@@ -28,7 +28,7 @@ stack, for the kernel it is run on.
 
 TIMES = """## Time in BPF
 
-Nanoseconds of each program's run while 600 requests are exchanged in pieces cut at random places.
+Nanoseconds of each program's run while 240 requests are exchanged in pieces cut at random places.
 The processor is emulated: the figures compare kernels with one another roughly, and are no
 measure of what a request costs. `make bench` measures that.
 """
