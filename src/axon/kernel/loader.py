@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from axon.errors import KernelError
-from axon.kernel import bpf, features, links, pins, setup, system, types, upgrade
+from axon.kernel import bpf, features, links, owners, pins, setup, system, types, upgrade
 from axon.kernel.active import OVER, PROGRAM, ActiveReader
 from axon.kernel.carry import carry
 from axon.kernel.gate import CONTROL, GATE, Gate, Mode
@@ -129,7 +129,12 @@ def _attach(
             coming[GATE] = programs[GATE]
         pinned.pin_coming(coming)
         undo.callback(pins.remove, pinned.coming)
+        judged = enforce is not None or upgrade.enforced(before).any
+        if judged:  # a socket that is not known by its command could not be selected by it
+            owners.note(maps["ax_owner"], system.cgroup_root())
         attached = links.switch(hooks, cgroup, pinned, undo)
+        if judged:  # those that were made between the look and the switch
+            owners.note(maps["ax_owner"], system.cgroup_root())
         if gate:
             pinned.judge_by(programs[GATE], undo)
         undo.pop_all()
