@@ -8,6 +8,7 @@ from pathlib import Path
 from axon.errors import PolicyError
 from axon.identity.cgroups import CgroupTree
 from axon.identity.containers import Containers
+from axon.identity.place import undisputed
 from axon.identity.workload import Places
 from axon.kernel.system import cgroup_root
 from axon.policy.compiler.arena import Arena
@@ -30,7 +31,9 @@ class Residents:
     """
 
     def __init__(self, root: Path, labels: Path | None, *, hold: bool = False) -> None:
+        self._root = root
         self._tree = CgroupTree(root)
+        self._undisputed: dict[tuple[int, str], str] = {}
         self._places = Places(Containers())
         self._labels = labels
         self._hold = hold
@@ -42,7 +45,10 @@ class Residents:
     def look(self) -> tuple[Host, list[str]]:
         """Return who is there now, and what is wrong with the file: what it said before counts then."""
         self._walk()
-        cgroups = {cgroup: self.party(path) for cgroup, path in self._tree.there()}
+        there = self._tree.there()
+        known = self._undisputed
+        self._undisputed = {one: known.get(one) or undisputed(one[1], self._root) for one in there}
+        cgroups = {one[0]: self.party(path) for one, path in self._undisputed.items()}
         wrong = []
         try:
             self._read()
@@ -52,7 +58,7 @@ class Residents:
         return host, wrong
 
     def party(self, path: str) -> Party:
-        """Return the labels that Axon gives to a cgroup."""
+        """Return the labels that Axon gives to a cgroup, by what is undisputed of its path."""
         who = self._places.workload(path, "", 0)
         labels = {}
         if who.unit:

@@ -106,13 +106,13 @@ class Identity:
         return None if name == UNKNOWN else name
 
     def servers(self) -> list[tuple[int, str, int, str]]:
-        """Return cgroup, command, port and name of who listened when that was last looked at."""
+        """Return cgroup, command as the kernel has it, port and name of who listened when that was last looked at."""
         found = []
         for listener in chain.from_iterable(self._listeners.values()):
             owner = listener.owner
             cgroup = self._tree.id(owner.cgroup) if owner else None
             if owner and cgroup is not None:
-                found.append((cgroup, owner.name, listener.port, self._name(listener)))
+                found.append((cgroup, owner.comm, listener.port, self._name(listener)))
         return found
 
     def refresh(self) -> set[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 
 # Kubernetes, by any runtime and either cgroup driver.
 _POD = re.compile(
@@ -59,6 +60,28 @@ def place(path: str) -> Place:
         elif part.endswith(".service") and not _TRANSIENT.fullmatch(part):
             unit = _unescape(part)
     return Place(path, unit, "" if slice_ == _SYSTEM else _unescape(slice_))
+
+
+def undisputed(path: str, root: Path) -> str:
+    """Return as much of a cgroup's path as the host's root has named, for what must not be pretended.
+
+    Who owns a cgroup's directory names those below it: a user's service manager, a unit with
+    Delegate=, a container. So what is named by somebody else than who owns the tree at `root`, and
+    whatever lies within a container, is left away.
+    """
+    parts = path.strip("/").split("/")
+    folder = root
+    try:
+        owner = root.stat().st_uid
+        for at, part in enumerate(parts):
+            if folder.stat().st_uid != owner:
+                return "/" + "/".join(parts[:at])
+            if _container(parts, at):
+                return "/" + "/".join(parts[: at + 1])
+            folder /= part
+    except OSError:
+        return "/"  # it is gone
+    return path
 
 
 def _container(parts: list[str], at: int) -> tuple[str, str, str] | None:

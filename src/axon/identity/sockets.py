@@ -30,12 +30,16 @@ _HOLDERS = 64  # processes that share a listener: enough to know its workers by
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """A process, with the path of its cgroup and its network namespace's number."""
+    """A process, with the path of its cgroup and its network namespace's number.
+
+    `name` is what people call it, `comm` what the kernel does, by which policies know it.
+    """
 
     pid: int
     name: str
     cgroup: str
     netns: int
+    comm: str = ""
 
 
 @dataclass(slots=True)
@@ -111,7 +115,7 @@ def process_of(pid: int, proc: Path = Path("/proc")) -> Process | None:
     """Return a process, or None if it has ended or may not be read."""
     folder = proc / str(pid)
     try:
-        name = (folder / "comm").read_text(errors="replace").rstrip("\n")
+        name = comm = (folder / "comm").read_text(errors="replace").rstrip("\n")
         groups = (folder / "cgroup").read_text(errors="replace").splitlines()
     except OSError:
         return None
@@ -124,7 +128,7 @@ def process_of(pid: int, proc: Path = Path("/proc")) -> Process | None:
         with suppress(OSError):
             netns = netns or (proc / whose / "ns/net").stat().st_ino
     paths = [line[3:] for line in groups if line.startswith("0::")]
-    return Process(pid, name, paths[0] if paths else "/", netns)
+    return Process(pid, name, paths[0] if paths else "/", netns, comm)
 
 
 def _processes(proc: Path) -> Iterator[Process]:

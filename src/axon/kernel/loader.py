@@ -130,11 +130,9 @@ def _attach(
         pinned.pin_coming(coming)
         undo.callback(pins.remove, pinned.coming)
         judged = enforce is not None or upgrade.enforced(before).any
-        if judged:  # a socket that is not known by its command could not be selected by it
-            owners.note(maps["ax_owner"], system.cgroup_root())
+        _note_owners(maps, judged=judged)
         attached = links.switch(hooks, cgroup, pinned, undo)
-        if judged:  # those that were made between the look and the switch
-            owners.note(maps["ax_owner"], system.cgroup_root())
+        _note_owners(maps, judged=judged)  # of those that were made between the look and the switch
         if gate:
             pinned.judge_by(programs[GATE], undo)
         undo.pop_all()
@@ -178,6 +176,12 @@ def _enforce(gate: Gate, before: upgrade.Enforced, enforce: Callable[[Gate], Non
             "take over as they are. Give their directory too (axon run --policy DIR), or end them "
             "with `axon detach`. They stay in force."
         )
+
+
+def _note_owners(maps: dict[str, Map], *, judged: bool) -> None:
+    """Say whose older sockets are where there are policies, which may select by the command."""
+    if judged:
+        owners.note(maps["ax_owner"], system.cgroup_root())
 
 
 def _settle(pinned: Pins, maps: dict[str, Map]) -> None:

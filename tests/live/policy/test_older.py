@@ -56,9 +56,7 @@ def test_a_caller_by_its_command(agent: Enforcing, server: Listener) -> None:
     before.exchange(get("/pub/a"))
 
 
-def test_another_layout(
-    agent: Enforcing, world: World, server: Listener, tmp_path: Path
-) -> None:
+def test_another_layout(agent: Enforcing, world: World, server: Listener, tmp_path: Path) -> None:
     """An upgrade to another layout of the kernel's tables forgets nobody's command."""
     other = object_of_another_layout(tmp_path)
     with under(agent, server, POLICY.format(command=WE, caller=WE)) as traffic:

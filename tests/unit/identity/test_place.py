@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from axon.identity.place import Place, place
+from axon.identity.place import Place, place, undisputed
 from tests.unit.identity.host import ID, POD
 
 BURSTABLE = "/kubepods.slice/kubepods-burstable.slice"
@@ -75,3 +78,37 @@ def test_units(path: str, unit: str, slice_: str) -> None:
 def test_any_path_says_something_or_nothing(path: str) -> None:
     """Whoever may make cgroups may name them as they like."""
     assert place(path).path == path
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root may give a directory away")
+@pytest.mark.parametrize(
+    ("path", "given_away", "undisputed_part"),
+    [
+        ("/system.slice/nginx.service", "", "/system.slice/nginx.service"),
+        ("/system.slice/nginx.service/worker", "", "/system.slice/nginx.service/worker"),
+        (
+            "/user.slice/user-7.slice/user@7.service/app.slice/nginx.service",
+            "/user.slice/user-7.slice/user@7.service",
+            "/user.slice/user-7.slice/user@7.service",
+        ),
+        (f"/system.slice/docker-{ID}.scope/nginx.service", "", f"/system.slice/docker-{ID}.scope"),
+        (f"/lxc.payload.a/docker/{ID}", "", "/lxc.payload.a"),
+        (
+            "/system.slice/mine.service/lxc.payload.front",
+            "/system.slice/mine.service",
+            "/system.slice/mine.service",
+        ),
+        ("/", "", "/"),
+    ],
+)
+def test_undisputed(tmp_path: Path, path: str, given_away: str, undisputed_part: str) -> None:
+    """What a user, or a container's root, may have named says nothing of who somebody is."""
+    (tmp_path / path.strip("/")).mkdir(parents=True, exist_ok=True)
+    if given_away:
+        os.chown(tmp_path / given_away.strip("/"), 7, 7)
+    assert undisputed(path, tmp_path) == undisputed_part
+
+
+def test_undisputed_and_gone(tmp_path: Path) -> None:
+    """Of a cgroup that is gone nothing is."""
+    assert undisputed("/system.slice/nginx.service", tmp_path / "none") == "/"
