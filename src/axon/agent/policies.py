@@ -210,6 +210,12 @@ class Policies:
             self._former = {}
         self._former.update({cgroup: self.host.cgroups[cgroup] for cgroup in gone})
         self.policies, self.host = policies, host
+        if self.compiled.left_out:
+            _log.warning(
+                "there are more cgroups than Axon has room for: who calls from the newest of those with the "
+                "same labels is unknown, and allowed by no rule that asks for a caller",
+                cgroups=self.compiled.left_out,
+            )
         _log.info("policies in force", policies=len(policies), sets=len(self.compiled.images))
         return []
 

@@ -62,7 +62,7 @@ class Compiled:
     `images[i]` is set i + 1. `targets` and `sets`, `callers` and `idents`, `addresses` and `peers`
     are keys and values of the kernel's maps, of types layout.TARGET and u32, CALLER and u32, ADDR
     and PEER, all for half 0: see `for_half`. `names` are the policies' texts by number, `parties`
-    the callers' labels by theirs.
+    the callers' labels by theirs. `left_out` cgroups are too many: who calls from there is unknown.
     """
 
     images: tuple[Image, ...]
@@ -75,6 +75,7 @@ class Compiled:
     names: Mapping[int, str]
     parties: Mapping[int, Party]
     policies: Mapping[int, Policy]
+    left_out: int = 0
 
 
 def for_half(keys: NDArray[Any], half: int) -> NDArray[Any]:
@@ -153,6 +154,7 @@ class Compiler:
             self._state(policy, numbers.policies[policy.key], population, cut) for policy in chosen
         ]
         rows = targets.targets(chosen, host.cgroups, host.unknown, host.given)
+        left_out = population.fit(self._bounds.callers)
         self._check(rows, population, cut)
         sets, images = self._sets(rows, states)
         self._numbers = numbers
@@ -168,6 +170,7 @@ class Compiler:
             {state.number: str(state.policy) for state in states},
             population.parties,
             {state.number: state.policy for state in states},
+            left_out,
         )
 
     def _distinct(self, policies: Iterable[Policy]) -> list[Policy]:

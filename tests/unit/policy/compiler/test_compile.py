@@ -216,9 +216,9 @@ def test_entries_that_a_look_up_needs_not_are_left_out() -> None:
             "20 combinations of cgroup, command and port, and Axon has room for 10",
         ),
         (
-            [policy("c", "  podSelector: {}\n  ingress: [{from: [{podSelector: {matchLabels: {axon.dev/command: a}}}]}]\n")],
-            Bounds(callers=1),
-            "need 2 combinations of cgroup and command",
+            [policy("c", "  podSelector: {}\n  ingress: [{from: [{podSelector: {matchExpressions: [{key: axon.dev/command, operator: In, values: [a, b]}]}}]}]\n")],
+            Bounds(callers=2),
+            "need 3 combinations of cgroup and command",
         ),
         (
             [policy("b", "  podSelector: {}\n  ingress: [{from: [{ipBlock: {cidr: 10.0.0.0/8, except: [10.1.0.0/16]}}]}]\n")],
@@ -237,6 +237,17 @@ def test_bounds(made: list[Policy], bounds: Bounds | None, said: str) -> None:
         compiler.compile(made, host)
     after = compiler.compile([fine], host)
     assert [image.digest for image in after.images] == [image.digest for image in before.images]
+
+
+def test_too_many_cgroups() -> None:
+    """Where somebody makes cgroups without end the newest of them are unknown, and everybody else stays known."""
+    users = {1000 + i: Party.of({UNIT: "user@7.service"}) for i in range(50)}
+    others = {1: Party.of({UNIT: "a.service"}), 2000: Party.of({UNIT: "b.service"})}
+    compiler = Compiler(SECRET, Bounds(callers=20))
+    made = compiler.compile([policy("fine", "  podSelector: {}\n")], Host(users | others))
+    known = {int(key["cgroup"]) for key in made.callers}
+    assert known == others.keys() | set(range(1000, 1018))
+    assert made.left_out == 32
 
 
 def test_too_many_selections() -> None:
