@@ -48,5 +48,9 @@ def policies(maps: Mapping[str, Map], before: Enforced) -> None:
     control["header"][0] = before.header
     control["mode"][0] = before.mode
     control["gen"][0] = before.generation
+    if "offs" in (control.dtype.names or ()):
+        # What connections have seen is kept: they are not to find a number again that stands for
+        # another time.
+        control["offs"][0] = 0 if before.offs is None else before.offs + 1 & 0xFFFF_FFFF
     half = maps[DIRECTORY].entries // 2 * (before.generation & 1)
     maps[DIRECTORY].mapped(half, 1)["serial"] = before.serial

@@ -93,6 +93,7 @@ class Enforced:
     mode: int
     header: int
     serial: int  # the highest of all sets
+    offs: int | None  # how often the mode was off; None where that is not known
 
     @property
     def any(self) -> bool:
@@ -103,12 +104,13 @@ class Enforced:
 def enforced(before: Mapping[str, Map]) -> Enforced:
     """Return what the pinned maps of policies say, also those of another layout, by their names."""
     if CONTROL not in before or DIRECTORY not in before:
-        return Enforced(0, 0, 1, 0)
+        return Enforced(0, 0, 1, 0, None)
     control = before[CONTROL].mapped(0, 1)[0]
     directory = before[DIRECTORY]
     serials = directory.mapped(0, directory.entries)["serial"]
     gen, mode, header = (int(control[name]) for name in ("gen", "mode", "header"))
-    return Enforced(gen, mode, header, int(serials.max()))
+    offs = int(control["offs"]) if "offs" in (control.dtype.names or ()) else None
+    return Enforced(gen, mode, header, int(serials.max()), offs)
 
 
 def copy_routes(before: Mapping[str, Map], maps: Mapping[str, Map]) -> None:
