@@ -82,7 +82,7 @@ class Agent:
     async def stop(self) -> None:
         """Stop serving; detach, or leave everything counting if the setting `keep` says so.
 
-        Policies that are in force are left if the agent has failed, or if they are not its own.
+        Policies are left, in whatever mode, if the agent has failed, or if they are not its own.
         """
         notify("STOPPING=1")
         await self._closing.aclose()
@@ -162,8 +162,11 @@ class Agent:
         return Policies(directory, cgroup_root(), settings.policy_labels, hold=settings.policy_hold)
 
     def _enforced(self, policies: Policies | None) -> Policies | None:
-        """Have policies in force and watched: those, or what an earlier agent has left."""
-        if policies is None and self._kernel.judges:
+        """Have policies in force and watched: those, or what an earlier agent has left.
+
+        Those are looked after in mode off too, so that they judge as soon as it is another.
+        """
+        if policies is None and self._kernel.has_policies:
             policies = self._policies_of(None)
         if policies:
             policies.begin(self._kernel)
@@ -174,19 +177,23 @@ class Agent:
 
     def _let_go(self) -> None:
         pin_dir, judged = self._settings.pin_dir, self._kernel.judges
-        keep = self._settings.keep or self._must_stay(judged)
+        waiting = self._kernel.has_policies and not judged
+        keep = self._settings.keep or self._must_stay()
         self._kernel.close(detach=not keep)
         _log.info("left counting" if keep else "detached", pin_dir=pin_dir)
         if judged and keep:
             _log.info("policies stay in force; `axon detach` ends them", pin_dir=pin_dir)
+        elif waiting and keep:
+            _log.info("policies stay, in mode off; `axon detach` ends them", pin_dir=pin_dir)
         elif judged:
             _log.warning("policies are not in force any more: every request is let by")
 
-    def _must_stay(self, judged: bool) -> bool:  # noqa: FBT001
+    def _must_stay(self) -> bool:
         """Return whether what is attached stays although it is not to be kept."""
+        policies = self._kernel.has_policies
         if self._failed:
-            return self._kernel.inherited or (judged and self._looked > 0)
-        return judged and self._settings.policy is None
+            return self._kernel.inherited or (policies and self._looked > 0)
+        return policies and self._settings.policy is None
 
     # --- once a second -------------------------------------------------------------------------------
 

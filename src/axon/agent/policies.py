@@ -88,7 +88,8 @@ class Policies:
         self.points = Points(kernel.gate)
         self.ending = Ending(kernel.gate, self._cgroup_root)
         if self._directory is None:
-            _log.warning("policies of an earlier agent stay in force; `axon detach` ends them")
+            mode = HostMode(kernel.gate.mode).name.lower()
+            _log.warning("policies of an earlier agent stay; `axon detach` ends them", mode=mode)
         elif self._enforcer is None and kernel.gate.generation:
             self._enforcer = Enforcer(kernel.gate, wait_for_runs)
             self.look()
@@ -117,7 +118,8 @@ class Policies:
     @property
     def held(self) -> str:
         """Why workloads that start are held and will stay so; empty if they will not."""
-        if self.compiled is None and self._kernel.gate.newest:
+        gate = self._kernel.gate
+        if self.compiled is None and gate.newest and gate.mode == HostMode.ENFORCE:
             return (
                 "Workloads that start are held (policy_hold), and this agent has no files by which "
                 "to know them: mend or set policy, or `axon policy mode audit`."

@@ -34,8 +34,8 @@ def attach(
     a gap. One of another layout or other sizes is replaced, and its counts are carried over. On
     any failure what this call made is undone, and what was attached before stays attached.
     `enforce` brings policies into force; it is called if they have new maps, before any program
-    runs that judges by these. Where policies are in force and nothing brings them into force in
-    new maps, nothing is replaced: KernelError.
+    runs that judges by these. Where there are policies, in whatever mode, and nothing brings them
+    into force in new maps, nothing is replaced: KernelError.
     Raise BusyError when another agent runs, LoadError when the verifier refuses, else KernelError.
     """
     features.require(settings)
@@ -170,11 +170,14 @@ def _enforce(gate: Gate, before: upgrade.Enforced, enforce: Callable[[Gate], Non
     """Bring policies into force in new maps, so that what is judged is never judged by none."""
     if enforce:
         enforce(gate)
-    elif before.any:
+    elif before.generation:  # also where the mode is off: it may be switched on again at any time
+        are, stay = (
+            ("in force", "in force") if before.mode else ("there, in mode off,", "as they are")
+        )
         raise KernelError(
-            "Policies are in force here that these kernel programs, or another policy_memory, cannot "
+            f"Policies are {are} here that these kernel programs, or another policy_memory, cannot "
             "take over as they are. Give their directory too (axon run --policy DIR), or end them "
-            "with `axon detach`. They stay in force."
+            f"with `axon detach`. They stay {stay}."
         )
 
 

@@ -112,6 +112,11 @@ class Kernel:
         return self._gate
 
     @property
+    def has_policies(self) -> bool:
+        """Whether there are policies; in mode off they wait until it is another."""
+        return self._gate is not None and self._gate.generation != 0
+
+    @property
     def judges(self) -> bool:
         """Whether policies are in force."""
         return self._gate is not None and self._gate.in_force

@@ -95,11 +95,6 @@ class Enforced:
     serial: int  # the highest of all sets
     offs: int | None  # how often the mode was off; None where that is not known
 
-    @property
-    def any(self) -> bool:
-        """Whether anything is judged."""
-        return bool(self.generation and self.mode)
-
 
 def enforced(before: Mapping[str, Map]) -> Enforced:
     """Return what the pinned maps of policies say, also those of another layout, by their names."""

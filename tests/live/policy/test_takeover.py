@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from axon.kernel import tc
-from tests.live.kit.enforcing import Enforcing, Traffic, object_of_another_layout, under
-from tests.live.kit.gate import inside, policy
-from tests.live.kit.wire import Listener
-from tests.live.kit.world import World
+from tests.live.kit.enforcing import DENIED, Enforcing, Traffic, object_of_another_layout, under
+from tests.live.kit.gate import expect_403, expect_nothing, inside, policy
+from tests.live.kit.waiting import until
+from tests.live.kit.wire import Listener, get
+from tests.live.kit.world import World, ip
 
 PUBLIC = "{path: /pub/*}"
 _LAUNCHER = """
@@ -151,6 +152,48 @@ def test_without_policies(agent: Enforcing, traffic: Traffic) -> None:
     agent.terminate()
     traffic.flows()
     assert traffic.broken == []
+
+
+def test_without_policies_in_mode_off(world: World, agent: Enforcing) -> None:
+    """So does one where the mode is off: switched on again they judge, also on an interface that has
+    come since. It refuses to put empty tables in their place.
+    """
+    here = Listener(world, agent.place, agent.place, "127.0.0.1")
+    later = ("-n", agent.place.name, "link")
+    try:
+        agent.write(policy("web", here.port, PUBLIC))
+        agent.start()
+        _mode(agent, "off")
+        agent.kill()
+        assert "stay as they are" in agent.refused(AXON_POLICY="", AXON_POLICY_MEMORY="1 MiB")
+        agent.start(AXON_POLICY="", AXON_KEEP="false")
+        here.connect().exchange(get(DENIED))
+        ip(*later, "add", "later", "type", "veth", "peer", "down")
+        ip(*later, "set", "later", "up")
+        until(lambda: inside(agent.place, lambda: _judged("later")), "the new interface is judged")
+        assert agent.healthy()
+        agent.terminate()
+        assert "in mode off" in agent.said()
+        _mode(agent, "enforce")
+        wire = here.connect()
+        wire.exchange(get("/pub/a"))
+        wire.client.sendall(get(DENIED))
+        expect_403(wire.client)
+        expect_nothing(wire.server)
+    finally:
+        here.close()
+        agent.place.run("ip", "link", "del", "later", check=False)
+
+
+def _judged(interface: str) -> bool:
+    """Return whether a filter of ours is where packets arrive by an interface of this place."""
+    return tc.attached(tc.Point(socket.if_nametoindex(interface))) != 0
+
+
+def _mode(agent: Enforcing, word: str) -> None:
+    """Switch the mode."""
+    words = ("policy", "mode", word, "--pin-dir", str(agent.pins))
+    agent.place.run(sys.executable, "-m", "axon", *words)
 
 
 def test_a_start_that_fails(agent: Enforcing, traffic: Traffic) -> None:
