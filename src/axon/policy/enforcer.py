@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from axon.kernel.gate import Gate
-from axon.policy.compiler.arena import Arena, taken
+from axon.policy.compiler.arena import Arena, Placement, taken
 from axon.policy.compiler.compile import Bounds, Compiled, Compiler, Host, for_half, name_of
 from axon.policy.language.model import Mode, Policy
 
@@ -21,6 +21,8 @@ class Enforcer:
         self._compiler = Compiler(gate.secret, bounds, gate.names())
         places, serial = taken(gate.directory(gate.generation & 1), gate.arena)
         self._arena = Arena(gate.cells, places, serial)
+        self._switched: Placement | None = None
+        """What is in use while programs may still read what was before."""
 
     def apply(self, policies: Iterable[Policy], host: Host) -> Compiled:
         """Judge by these policies from now on.
@@ -29,6 +31,7 @@ class Enforcer:
         bound: the old ones stay in force then.
         """
         compiled = self._compiler.compile(policies, host)
+        self._settle()  # what could not be waited for the last time
         placement = self._arena.place(compiled.images)
         gate = self._gate
         generation = gate.generation + 1 & 0xFFFFFFFF or 2
@@ -48,9 +51,21 @@ class Enforcer:
                 (for_half(compiled.addresses, half), compiled.peers),
             ],
         )
-        gate.switch(generation)
         enforces = any(one.mode is Mode.ENFORCE for one in compiled.policies.values())
-        gate.newest = host.newest if enforces else 0
-        self._quiesce()
-        self._arena.switched(placement)
+        newest = host.newest if enforces else 0
+        if not gate.newest:
+            # Where nothing was held a newer cgroup would be looked up in the new generation before
+            # it is to be held, found not to be selected, and be so for as long as that is in use.
+            gate.newest = newest
+        gate.switch(generation)
+        self._switched = placement
+        gate.newest = newest
+        self._settle()
         return compiled
+
+    def _settle(self) -> None:
+        """Have what was in use before be free, as soon as no program reads it any more."""
+        if self._switched:
+            self._quiesce()
+            self._arena.switched(self._switched)
+            self._switched = None

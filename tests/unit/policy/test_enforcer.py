@@ -1,0 +1,157 @@
+"""In which order policies come into force, and what is free when that is cut short."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import numpy as np
+import pytest
+
+from axon.kernel.gate import Gate
+from axon.policy.compiler import layout
+from axon.policy.compiler.compile import Host
+from axon.policy.enforcer import Enforcer
+from axon.policy.files.load import parse_policies
+from axon.policy.language.labels import Party
+
+POLICY = """\
+apiVersion: axon.dev/v1alpha1
+kind: L7NetworkPolicy
+metadata: {{name: web}}
+spec:
+  podSelector: {{matchLabels: {{app: web}}}}
+  ingress: [{{httpRules: [{{path: {path}}}]}}]
+"""
+
+
+class FakeGate:
+    """A gate's maps; `log` has what was written that counts at once."""
+
+    secret, sets, cells = 1, 16, 1 << 14
+
+    def __init__(self) -> None:
+        self.generation = 0
+        self.arena = np.zeros(self.cells, np.uint64)
+        self.rows = np.zeros((2, self.sets), layout.SET)
+        self.log: list[tuple[str, int]] = []
+        self._newest = 0
+
+    @property
+    def newest(self) -> int:
+        """The newest cgroup that is known."""
+        return self._newest
+
+    @newest.setter
+    def newest(self, cgroup: int) -> None:
+        if cgroup != self._newest:
+            self.log.append(("newest", cgroup))
+        self._newest = cgroup
+
+    def directory(self, half: int) -> Any:
+        """Return a half of the directory."""
+        return self.rows[half]
+
+    def names(self) -> dict[int, str]:
+        """Know no names."""
+        return {}
+
+    def name(self, policy: int, row: object) -> None:
+        """Forget a name."""
+
+    def write_cells(self, first: int, cells: Any) -> None:
+        """Write cells."""
+        self.arena[first : first + len(cells)] = cells
+
+    def write_keys(self, half: int, tables: Sequence[object]) -> None:
+        """Forget keys."""
+
+    def switch(self, generation: int) -> None:
+        """Let a generation be the one in use."""
+        self.log.append(("generation", generation))
+        self.generation = generation
+
+    def in_use(self) -> bytes:
+        """Return the cells of the one set in use."""
+        base = int(self.rows[self.generation & 1][1]["rules"]) - 1
+        return self.arena[base : base + int(self.arena[base])].tobytes()
+
+
+class Quiesce:
+    """Waits, or fails to."""
+
+    fails = False
+
+    def __call__(self) -> None:
+        """Wait."""
+        if self.fails:
+            raise OSError("it may not be waited for")
+
+
+@pytest.fixture
+def gate() -> FakeGate:
+    """Give a gate with nothing in it."""
+    return FakeGate()
+
+
+@pytest.fixture
+def quiesce() -> Quiesce:
+    """Give what waits."""
+    return Quiesce()
+
+
+@pytest.fixture
+def enforcer(gate: FakeGate, quiesce: Quiesce) -> Enforcer:
+    """Give what brings policies into force there."""
+    return Enforcer(cast("Gate", gate), quiesce)
+
+
+def force(enforcer: Enforcer, path: str, newest: int = 0) -> None:
+    """Bring one policy into force."""
+    host = Host({7: Party.of({"app": "web"})}, unknown=None, newest=newest)
+    enforcer.apply(parse_policies(POLICY.format(path=path), "f"), host)
+
+
+def test_newer_cgroups_are_held_before_they_are_looked_up(
+    gate: FakeGate, enforcer: Enforcer
+) -> None:
+    """Where none was held they are from before the switch on; else until it has been."""
+    force(enforcer, "/a", newest=40)
+    assert gate.log == [("newest", 40), ("generation", 1)]
+    gate.log.clear()
+    force(enforcer, "/b", newest=50)
+    assert gate.log == [("generation", 2), ("newest", 50)]
+    gate.log.clear()
+    enforcer.apply([], Host(newest=60))
+    assert gate.log == [("generation", 3), ("newest", 0)]
+
+
+def test_what_is_in_use_is_not_given_away(
+    gate: FakeGate, enforcer: Enforcer, quiesce: Quiesce
+) -> None:
+    """Also where it could not be waited for those who read what was before: then nothing is written."""
+    force(enforcer, "/a")
+    quiesce.fails = True
+    with pytest.raises(OSError, match="waited"):
+        force(enforcer, "/b")
+    cells, generation = gate.in_use(), gate.generation
+    before = gate.arena.copy(), gate.rows.copy()
+    with pytest.raises(OSError, match="waited"):
+        force(enforcer, "/c")
+    assert (gate.in_use(), gate.generation) == (cells, generation)
+    assert np.array_equal(gate.arena, before[0])
+    assert np.array_equal(gate.rows, before[1])
+    quiesce.fails = False
+    written = gate.write_cells
+    places: list[range] = []
+
+    def note(first: int, some: Any) -> None:
+        places.append(range(first, first + len(some)))
+        written(first, some)
+
+    gate.write_cells = note  # type: ignore[assignment,method-assign]
+    used = int(gate.rows[generation & 1][1]["rules"]) - 1
+    force(enforcer, "/c")
+    assert gate.generation == generation + 1
+    assert all(used not in place for place in places)
+    assert places
