@@ -67,7 +67,7 @@ class Places:
     def _look_up(self, path: str) -> tuple[Place, str, str]:
         where = place(path)
         if where.container:
-            found = self._containers.find(where.container)
+            found = self._containers.find(where.container, path)
             if found:
                 return where, f"{where.runtime}:{found.name}", found.project
             short = where.container[:_SHORT] if len(where.container) == 64 else where.container
