@@ -33,6 +33,8 @@ class Points:
         self._gate = gate
         self._states: dict[tc.Point, tuple[State, str]] = {}
         self._names: dict[tc.Point, str] = {}
+        self._netns: dict[tc.Point, int] = {}
+        """Where cables were last known to lead, by the point that sends into them."""
         self._moved: dict[tc.Point, float] = {}
         self._watch = Watch()
         self._due = False
@@ -111,6 +113,12 @@ class Points:
             if point in self._states:
                 self._repaired(way, "missing")
             chain = tc.chain(point)
+        elif point.egress and self._netns.get(point) != way.netns:
+            # An earlier agent attached it, or the cable's other end has been moved since.
+            self._gate.lead(point.ifindex, way.netns)
+        self._netns[point] = way.netns
+        if not chain:
+            raise OSError(errno.ENOENT, "its filter has been removed again")
         if not tc.is_ours(chain[0]):
             if time.monotonic() - self._moved.get(point, -_PATIENCE) < _PATIENCE:
                 return "behind"
@@ -145,8 +153,10 @@ class Points:
     def _leave(self, point: tc.Point) -> None:
         with suppress(OSError):
             tc.detach(point)
-        if not any(other.ifindex == point.ifindex for other in self._states if other != point):
+        last = not any(one.ifindex == point.ifindex for one in self._states if one != point)
+        if point.egress or last:
             with suppress(OSError):
                 self._gate.forget(point.ifindex)
         del self._states[point], self._names[point]
+        self._netns.pop(point, None)
         self._moved.pop(point, None)

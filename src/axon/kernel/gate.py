@@ -174,8 +174,14 @@ class Gate:
         """Let a generation be the one in use."""
         self._control["gen"][0] = generation
 
+    def lead(self, ifindex: int, netns: int) -> None:
+        """Have what is sent into an interface go to a network namespace, as this one numbers it."""
+        row = np.zeros((), self._maps["ax_links"].value)
+        row["netns"] = netns
+        self._maps["ax_links"].update(ifindex, row)
+
     def forget(self, ifindex: int) -> None:
-        """Keep nothing of an interface that has gone."""
+        """Have an interface lead to no other network namespace any more."""
         self._maps["ax_links"].delete(ifindex)
 
     def attach(self, point: tc.Point, *, netns: int = -1) -> None:
@@ -185,9 +191,7 @@ class Gate:
         and is answered as if from there.
         """
         if point.egress:
-            row = np.zeros((), self._maps["ax_links"].value)
-            row["netns"] = netns
-            self._maps["ax_links"].update(point.ifindex, row)
+            self.lead(point.ifindex, netns)
         tc.attach(point, self._program)
 
     def detach(self) -> None:
