@@ -104,6 +104,18 @@ class Access:
             return None
         return node.value
 
+    def filled(self, node: Node, what: str, remedy: str) -> str | None:
+        """Return a text that is not empty.
+
+        An empty one is what a template writes whose variable is not set. It says nothing, and is not
+        to mean as much as a field that is left out on purpose.
+        """
+        text = self.text(node, what)
+        if text == "":
+            self.problems.add(node.mark, f"the {what} is empty", remedy)
+            return None
+        return text
+
     def number(self, node: Node, what: str, low: int, high: int) -> int | None:
         """Return a whole number within bounds."""
         if isinstance(node, Scalar) and node.plain and len(node.value) <= _MOST_DIGITS:

@@ -87,10 +87,10 @@ class PeerReader:
 
     def network(self, node: Node, what: str, *, alone: bool = False) -> Network | None:
         """Return a network; with `alone` an address by itself stands for that one."""
-        text = self._access.text(node, what)
+        remedy = "write an address and its bits, such as 10.0.0.0/8"
+        text = self._access.filled(node, what, remedy)
         if text is None:
             return None
-        remedy = "write an address and its bits, such as 10.0.0.0/8"
         try:
             network = ipaddress.ip_network(text, strict=False)
         except ValueError:
@@ -116,7 +116,7 @@ class PeerReader:
             return None
         port, end, protocol = map(fields.get, ("port", "endPort", "protocol"))
         if protocol is not None and self._access.text(protocol, "protocol") != "TCP":
-            shown = protocol.value if isinstance(protocol, Scalar) else "this"
+            shown = (protocol.value or '""') if isinstance(protocol, Scalar) else "this"
             self._problems.add(
                 protocol.mark,
                 f"protocol {shown} carries no HTTP/1",
@@ -126,6 +126,10 @@ class PeerReader:
             if end is not None:
                 self._problems.add(end.mark, "endPort without port", "write port: FIRST beside it")
             return EVERY_PORT
+        if isinstance(port, Scalar) and not port.value:
+            remedy = "write its number, or leave the field out for every port"
+            self._problems.add(port.mark, "the port is empty", remedy)
+            return None
         if isinstance(port, Scalar) and not re.fullmatch(r"[-+]?[0-9]+", port.value):
             self._problems.add(
                 port.mark,

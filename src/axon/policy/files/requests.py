@@ -9,6 +9,10 @@ from axon.policy.language.model import HttpRule
 from axon.policy.language.paths import PathError, Pattern, parse
 from axon.policy.language.problems import Mark
 
+_ANY_METHOD = 'write "*" for any, or leave the field out'
+_ANY_PATH = "write a path such as /api/users, or leave the field out for any"
+_ANY_HOST = "write a name such as api.example.com, or leave the field out for any"
+
 
 class RuleReader:
     """Reads the entries of `httpRules`."""
@@ -35,16 +39,16 @@ class RuleReader:
             return ()
         many = isinstance(node, Sequence)
         items = node.items if isinstance(node, Sequence) else [node]
-        found = [(item, self._access.text(item, "method") or "") for item in items]
+        found = [(item, self._access.filled(item, "method", _ANY_METHOD)) for item in items]
         if not found:
-            self._problems.add(node.mark, "no method at all", 'write "*" for any, or leave it out')
+            self._problems.add(node.mark, "no method at all", _ANY_METHOD)
         methods = []
         for item, text in found:
             if text == "*" and many and len(found) > 1:
                 self._problems.add(
                     item.mark, "* stands beside other methods", 'write method: "*" alone'
                 )
-            elif text and text != "*":
+            elif text is not None and text != "*":
                 try:
                     methods.append(parse_method(text))
                 except WordError as error:
@@ -52,7 +56,7 @@ class RuleReader:
         return tuple(dict.fromkeys(methods))
 
     def _path(self, node: Node | None) -> Pattern | None:
-        text = None if node is None else self._access.text(node, "path")
+        text = None if node is None else self._access.filled(node, "path", _ANY_PATH)
         if text is None or not isinstance(node, Scalar):
             return None
         try:
@@ -64,7 +68,7 @@ class RuleReader:
         return None
 
     def _host(self, node: Node | None) -> Host | None:
-        text = None if node is None else self._access.text(node, "host")
+        text = None if node is None else self._access.filled(node, "host", _ANY_HOST)
         if text is None or node is None:
             return None
         try:

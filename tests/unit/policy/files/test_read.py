@@ -274,6 +274,54 @@ def test_all_problems_are_said_at_once() -> None:
     assert [line.split(":")[1] for line in lines] == ["4", "4", "9"]
 
 
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        (RULE.format('{method: ""}'), 'the method is empty: write "*" for any, or leave the field out'),
+        (RULE.format("{method: ''}"), 'the method is empty: write "*" for any, or leave the field out'),
+        (RULE.format('{methods: ""}'), "the method is empty"),
+        (RULE.format('{methods: [""]}'), "the method is empty"),
+        (RULE.format('{methods: [GET, ""]}'), "the method is empty"),
+        (RULE.format("{methods: [GET, null]}"), "YAML takes null for something else"),
+        (RULE.format('{method: " "}'), "is no method"),
+        (RULE.format('{path: ""}'), "the path is empty: write a path such as /api/users, or leave"),
+        (RULE.format('{host: ""}'), "the host is empty: write a name such as api.example.com, or leave"),
+        (RULE.format('{host: "*."}'), "is no host"),
+        (PORT.format('{port: ""}'), "the port is empty: write its number, or leave"),
+        (PORT.format('{port: 80, endPort: ""}'), "endPort must be a number"),
+        (PORT.format('{port: 80, protocol: ""}'), 'protocol "" carries no HTTP/1'),
+        (BLOCK.format('{cidr: ""}'), "the cidr is empty: write an address and its bits"),
+        (BLOCK.format('{cidr: 10.0.0.0/8, except: [""]}'), "the except is empty"),
+        (PEER.format('{podSelector: ""}'), "podSelector must be a mapping"),
+        (PEER.format('{podSelector: {matchLabels: {"": a}}}'), "'' is no label"),
+        (PEER.format('{podSelector: {matchExpressions: [{key: "", operator: Exists}]}}'), "'' is no label"),
+        (PEER.format('{podSelector: {matchExpressions: [{key: a, operator: ""}]}}'), "operator cannot be ''"),
+        ('{from: ""}', "from must be a list"),
+        ('{ports: ""}', "ports must be a list"),
+        ('{httpRules: ""}', "httpRules must be a list"),
+    ],
+)  # fmt: skip
+def test_empty_text_is_not_any(text: str, what: str) -> None:
+    """A field that a template has left empty is refused, and does not mean what none would mean."""
+    (line,) = said(f"{HEAD}spec: {{podSelector: {{}}, ingress: [{text}]}}\n")
+    assert what in line
+    assert re.match(r"f:4:\d+: .*: .*\.$", line)
+
+
+@pytest.mark.parametrize("field", ["mode", "nonHTTP", "ingress", "podSelector"])
+def test_an_empty_field_of_a_spec(field: str) -> None:
+    """Nor is an empty text taken for the default."""
+    fields = {"podSelector": "{}"} | {field: '""'}
+    (line,) = said(f"{HEAD}spec: {{{', '.join(f'{k}: {v}' for k, v in fields.items())}}}\n")
+    assert re.match(rf"f:4:\d+: {field} (cannot|must) be ", line)
+
+
+def test_an_empty_label_value_is_one() -> None:
+    """A label may be there without a value; that is not having any value, nor not being there."""
+    (requirement,) = spec('{podSelector: {matchLabels: {app: ""}}}').selector.requirements
+    assert [requirement.met_by(value) for value in ("", "web", None)] == [True, False, False]
+
+
 def test_a_column_is_that_of_the_fault() -> None:
     """Within a path the column is that of the character that is wrong."""
     (line,) = said(
