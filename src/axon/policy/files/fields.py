@@ -81,6 +81,17 @@ class Access:
                 found[key.value] = (key, value)
         return Fields(node.mark, found)
 
+    def meant(self, fields: Fields, name: str, remedy: str) -> Node | None:
+        """Return a field's value. None where it is missing, which allows more than any value.
+
+        A field that is there with nothing behind it is refused: its entries are comments, or what
+        was to write them has not. Nobody has said that all is meant.
+        """
+        node = fields.get(name)
+        if node is None and name in fields:
+            self.problems.add(fields.key(name), f"{name} with nothing behind it", remedy)
+        return node
+
     def items(self, node: Node | None, what: str) -> Iterator[Node]:
         """Yield the items of a list; nothing where there is none."""
         if node is None:

@@ -13,6 +13,8 @@ from axon.policy.language.model import Block, Network, Peer, Ports, within
 
 EVERY_PORT: Final = Ports(1, 65535)
 
+_ANY_PORT = "write its number, or leave the field out for every port"
+_EVERYBODY = "write {} for everybody of these namespaces, or leave the field out"
 _MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
 
 
@@ -31,7 +33,12 @@ class PeerReader:
         )
         if fields is None:
             return None
-        pods, namespaces, block = map(fields.get, ("podSelector", "namespaceSelector", "ipBlock"))
+        namespaces, block = fields.get("namespaceSelector"), fields.get("ipBlock")
+        pods = (
+            fields.get("podSelector")
+            if namespaces is None
+            else self._access.meant(fields, "podSelector", _EVERYBODY)
+        )
         if pods is None and namespaces is None and block is None:
             self._problems.add(
                 node.mark,
@@ -63,7 +70,8 @@ class PeerReader:
         network = self.network(cidr, "cidr")
         excepts = []
         before = len(self._problems)
-        for item in self._access.items(fields.get("except"), "except"):
+        without = self._access.meant(fields, "except", "write [NETWORK], or leave the field out")
+        for item in self._access.items(without, "except"):
             inner = self.network(item, "except")
             if network is not None and inner is not None:
                 excepts.append(inner)
@@ -114,7 +122,8 @@ class PeerReader:
         fields = self._access.fields(node, "an entry of ports", ("port", "endPort", "protocol"))
         if fields is None:
             return None
-        port, end, protocol = map(fields.get, ("port", "endPort", "protocol"))
+        port = self._access.meant(fields, "port", _ANY_PORT)
+        end, protocol = fields.get("endPort"), fields.get("protocol")
         if protocol is not None and self._access.text(protocol, "protocol") != "TCP":
             shown = (protocol.value or '""') if isinstance(protocol, Scalar) else "this"
             self._problems.add(
@@ -127,8 +136,7 @@ class PeerReader:
                 self._problems.add(end.mark, "endPort without port", "write port: FIRST beside it")
             return EVERY_PORT
         if isinstance(port, Scalar) and not port.value:
-            remedy = "write its number, or leave the field out for every port"
-            self._problems.add(port.mark, "the port is empty", remedy)
+            self._problems.add(port.mark, "the port is empty", _ANY_PORT)
             return None
         if isinstance(port, Scalar) and not re.fullmatch(r"[-+]?[0-9]+", port.value):
             self._problems.add(

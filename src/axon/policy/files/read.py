@@ -28,6 +28,9 @@ _EGRESS = {
     "egress": "Axon judges requests where they arrive, so select the servers, and name the callers "
     "under ingress.from"
 }
+_CALLERS = "remove it to allow everybody, or the whole entry to allow nobody"
+_PORTS = "remove it to allow every port, or the whole entry to allow none"
+_UNPARSED = "remove it to let everything by unparsed, or write [{}] for any request"
 _NOBODY = Selector()  # stands where a selector could not be read
 
 
@@ -142,20 +145,16 @@ class Reader:
         fields = self._access.fields(node, "an entry of ingress", ("from", "ports", "httpRules"))
         if fields is None:
             return Ingress()
-        peers = [self._peers.peer(item) for item in self._access.items(fields.get("from"), "from")]
-        ports = [
-            self._peers.ports(item) for item in self._access.items(fields.get("ports"), "ports")
-        ]
-        rules_node = fields.get("httpRules")
+        meant, items = self._access.meant, self._access.items
+        from_node, ports_node = meant(fields, "from", _CALLERS), meant(fields, "ports", _PORTS)
+        peers = [self._peers.peer(item) for item in items(from_node, "from")]
+        ports = [self._peers.ports(item) for item in items(ports_node, "ports")]
+        rules_node = meant(fields, "httpRules", _UNPARSED)
         rules = None
         if rules_node is not None:
             rules = tuple(self._rules.rule(item) for item in self._few(rules_node, "httpRules"))
             if isinstance(rules_node, Sequence) and not rules:
-                self._problems.add(
-                    rules_node.mark,
-                    "httpRules without a rule",
-                    "remove it to let everything by unparsed, or write {} for any request",
-                )
+                self._problems.add(rules_node.mark, "httpRules without a rule", _UNPARSED)
         open_ports = any(one is not None and one == EVERY_PORT for one in ports)
         return Ingress(
             tuple(peer for peer in peers if peer),

@@ -35,6 +35,7 @@ COMBINATIONS: Final = 4096
 _ADDRESS = "address"
 _MATCH = {"unit": UNIT, "container": CONTAINER, "service": SERVICE, "command": COMMAND}
 _FIELDS = (*_MATCH, "port", _ADDRESS)
+_FIELD = "write what it has to be, or remove it"
 
 
 def read_given(path: Path) -> Given:
@@ -110,16 +111,16 @@ class _Reader:
             return (), None
         found = []
         for name, key in _MATCH.items():
-            one = asked.get(name)
+            one = self._access.meant(asked, name, _FIELD)
             text = None if one is None else self._word(one, name)
             if text is not None:
                 found.append((key, text))
-        port = asked.get("port")
+        port = self._access.meant(asked, "port", _FIELD)
         number = None if port is None else self._access.number(port, "port", 1, 65535)
         if number is not None:
             found.append((PORT, str(number)))
         network = self._network(asked)
-        if not any(asked.get(name) for name in _FIELDS):
+        if not any(name in asked for name in _FIELDS):
             self._problems.add(
                 node.mark, "match names nobody", f"write one of {', '.join(_FIELDS)}"
             )
@@ -132,7 +133,7 @@ class _Reader:
         return tuple(found), network
 
     def _network(self, asked: Fields) -> Network | None:
-        node = asked.get(_ADDRESS)
+        node = self._access.meant(asked, _ADDRESS, _FIELD)
         network = None if node is None else self._networks(node, _ADDRESS, alone=True)
         if node is not None and network is not None and network.is_loopback:
             self._problems.add(

@@ -26,12 +26,15 @@ class RuleReader:
         fields = self._access.fields(node, "a rule", ("method", "methods", "path", "host"))
         if fields is None:
             return HttpRule()
-        if fields.get("method") is not None and fields.get("methods") is not None:
+        meant = self._access.meant
+        one, many = meant(fields, "method", _ANY_METHOD), meant(fields, "methods", _ANY_METHOD)
+        if one is not None and many is not None:
             self._problems.add(
                 fields.key("methods"), "a rule has method and methods", "write all into methods"
             )
-        methods = self._methods(fields.get("methods") or fields.get("method"))
-        path, host = self._path(fields.get("path")), self._host(fields.get("host"))
+        methods = self._methods(one if many is None else many)
+        path = self._path(meant(fields, "path", _ANY_PATH))
+        host = self._host(meant(fields, "host", _ANY_HOST))
         return HttpRule(methods, path, host, node.mark)
 
     def _methods(self, node: Node | None) -> tuple[str, ...]:

@@ -27,6 +27,7 @@ KEY = re.compile(
 LONGEST = 256
 """Characters of a label's value."""
 
+_EVERYBODY = "write what is asked for, or leave the field out: a selector {} is for everybody"
 _OPERATORS = tuple(o.value for o in Operator)
 
 
@@ -52,13 +53,14 @@ class SelectorReader:
         if fields is None:
             return None
         found: list[Requirement] = []
-        labels = fields.get("matchLabels")
+        labels = self._access.meant(fields, "matchLabels", _EVERYBODY)
         for key, value in (labels and self._access.pairs(labels, "matchLabels")) or ():
             if self._check_key(key.value, key.mark, side):
                 text = self._value(key.value, value)
                 if text is not None:
                     found.append(Requirement(key.value, Operator.IN, (text,)))
-        for item in self._access.items(fields.get("matchExpressions"), "matchExpressions"):
+        expressions = self._access.meant(fields, "matchExpressions", _EVERYBODY)
+        for item in self._access.items(expressions, "matchExpressions"):
             expression = self._expression(item, side)
             if expression:
                 found.append(expression)

@@ -308,6 +308,55 @@ def test_empty_text_is_not_any(text: str, what: str) -> None:
     assert re.match(r"f:4:\d+: .*: .*\.$", line)
 
 
+@pytest.mark.parametrize("nothing", ["", "~", "null", "\n      # - comment\n     "])
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("{httpRules: NIL}", "httpRules with nothing behind it: remove it to let everything by unparsed"),
+        ("{from: NIL}", "from with nothing behind it: remove it to allow everybody, or the whole entry"),
+        ("{ports: NIL}", "ports with nothing behind it: remove it to allow every port"),
+        (RULE.format("{method: NIL}"), 'method with nothing behind it: write "*" for any, or leave'),
+        (RULE.format("{methods: NIL}"), 'methods with nothing behind it: write "*" for any, or leave'),
+        (RULE.format("{methods: NIL, method: GET}"), "methods with nothing behind it"),
+        (RULE.format("{path: NIL}"), "path with nothing behind it: write a path"),
+        (RULE.format("{host: NIL}"), "host with nothing behind it: write a name"),
+        (PORT.format("{port: NIL}"), "port with nothing behind it: write its number"),
+        (BLOCK.format("{cidr: 10.0.0.0/8, except: NIL}"), "except with nothing behind it"),
+        (PEER.format("{namespaceSelector: {}, podSelector: NIL}"), "podSelector with nothing behind it"),
+        (PEER.format("{podSelector: {matchLabels: NIL}}"), "matchLabels with nothing behind it"),
+        (PEER.format("{podSelector: {matchExpressions: NIL}}"), "matchExpressions with nothing behind it"),
+    ],
+)  # fmt: skip
+def test_nothing_is_not_any(text: str, what: str, nothing: str) -> None:
+    """A field all of whose entries are comments does not allow what leaving it out would."""
+    filled = text.replace("NIL", nothing)
+    (line,) = said(f"{HEAD}spec: {{podSelector: {{}}, ingress: [{filled}]}}\n")
+    assert what in line
+    assert re.match(r"f:4:\d+: .*: .*\.$", line)
+
+
+def test_a_block_of_comments() -> None:
+    """The place that is said is that of the field."""
+    (line,) = said(
+        f"{HEAD}spec:\n  podSelector: {{}}\n  ingress:\n"
+        "    - from: [{podSelector: {}}]\n      httpRules:\n        # - {method: GET}\n"
+    )
+    assert line.startswith("f:8:7: httpRules with nothing behind it: remove it")
+
+
+def test_what_nothing_and_no_entry_mean() -> None:
+    """Where nothing allows less than anything it is none; lists without entries are NetworkPolicy's."""
+    assert spec("{podSelector: {}, ingress: }").ingress == ()
+    assert spec("{podSelector: {}, ingress: []}").ingress == ()
+    for text in ("{podSelector: {}, mode: , nonHTTP: }", "{podSelector: {}, policyTypes: }"):
+        assert spec(text) == spec("{podSelector: {}}")
+    (policy,) = entry("{from: [], ports: []}").ingress
+    assert (policy.peers, policy.ports) == ((), ())
+    assert entry(PORT.format("{port: 80, endPort: , protocol: }")) == entry(
+        PORT.format("{port: 80}")
+    )
+
+
 @pytest.mark.parametrize("field", ["mode", "nonHTTP", "ingress", "podSelector"])
 def test_an_empty_field_of_a_spec(field: str) -> None:
     """Nor is an empty text taken for the default."""
