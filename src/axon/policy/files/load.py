@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -44,7 +45,10 @@ class Library:
         known = {}
         failures = []
         policies: list[Policy] = []
-        for file in policy_files(paths):
+        for file, wrong in policy_files(paths).items():
+            if wrong:
+                failures.append(wrong)
+                continue
             try:
                 known[file] = self._read(file)
                 policies += known[file][1]
@@ -69,10 +73,10 @@ class Library:
 def changed(file: Path) -> tuple[int, int, int]:
     """Return what is another one when a file has changed. Raise PolicyError if it is not there."""
     try:
-        stat = file.stat()
+        found = file.stat()
     except OSError as error:
         raise _unreadable(file, error) from error
-    return stat.st_mtime_ns, stat.st_size, stat.st_ino
+    return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 def read_text(file: Path) -> str:
@@ -104,23 +108,41 @@ def load_policies(paths: Iterable[Path]) -> list[Policy]:
     return Library().load(paths)
 
 
-def policy_files(paths: Iterable[Path]) -> list[Path]:
-    """Return the files that are meant, each once, those of a directory by name."""
-    found: dict[Path, None] = {}
+def policy_files(paths: Iterable[Path]) -> dict[Path, str]:
+    """Return the files that are meant, each once, those of a directory by name.
+
+    With each stands why it cannot be read, if that is known; else nothing. What has a policy's name
+    in a directory and is no file is not passed over: its policy would be gone without a word.
+    """
+    found: dict[Path, str] = {}
     for path in paths:
-        if not path.is_dir():
-            found[path] = None
-            continue
         try:
-            inside = sorted(path.iterdir())
+            inside = sorted(path.iterdir()) if path.is_dir() else None
         except OSError as error:
             raise PolicyError(
                 f"Cannot read the directory {path}: {error.strerror}. Name a readable one."
             ) from error
+        if inside is None:  # also what is piped to a command
+            found[path] = ""
+            continue
         for file in inside:
-            if file.suffix in SUFFIXES and not file.name.startswith(".") and file.is_file():
-                found[file] = None
-    return list(found)
+            if file.suffix in SUFFIXES and not file.name.startswith("."):
+                found[file] = _no_file(file)
+    return found
+
+
+def _no_file(file: Path) -> str:
+    """Return why what stands in a directory is no file of policies; empty if it is one."""
+    try:
+        mode = file.stat().st_mode
+    except OSError as error:
+        if file.is_symlink():
+            return f"{file}: it is a link to what cannot be read ({error.strerror}): mend or remove it."
+        return f"Cannot read {file}: {error.strerror}. Have it readable, or remove it."
+    if stat.S_ISREG(mode):
+        return ""
+    what = "a directory" if stat.S_ISDIR(mode) else "no regular file"
+    return f"{file}: it is {what}, and has the name of a file of policies: remove or rename it."
 
 
 def _repeated(policies: Iterable[Policy]) -> list[Problem]:

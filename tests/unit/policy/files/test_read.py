@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from ipaddress import ip_network
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from axon.errors import PolicyError
-from axon.policy import Mode, Policy, load_policies, parse_policies
+from axon.policy import Library, Mode, Policy, load_policies, parse_policies
 from axon.policy.language.labels import Operator, Requirement
 from axon.policy.language.model import Block, Ports
 
@@ -394,6 +395,67 @@ def test_files_and_directories(tmp_path: Path) -> None:
     (tmp_path / ".hidden.yaml").write_text("no policy")
     found = load_policies([tmp_path, tmp_path / "b.yaml"])
     assert [policy.name for policy in found] == ["p", "backend-api-policy"]
+
+
+def test_no_name_of_a_policy_is_passed_over(tmp_path: Path) -> None:
+    """What has a policy's name and is no readable file is said, each with what it is, all at once."""
+    (tmp_path / "a.yaml").write_text(ISSUE)
+    (tmp_path / "b.yaml").symlink_to("absent")
+    (tmp_path / "c.yml").symlink_to("c.yml")
+    (tmp_path / "d.yaml").mkdir()
+    os.mkfifo(tmp_path / "e.yaml")
+    (tmp_path / "f.yaml").write_text("kind: Pod\n")
+    (tmp_path / ".#a.yaml").symlink_to("user@host.1234")  # as an editor locks a file
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "g.json").symlink_to("absent")
+    with pytest.raises(PolicyError) as caught:
+        load_policies([tmp_path])
+    lines = str(caught.value).splitlines()
+    assert [line.removeprefix(f"{tmp_path}/")[:6] for line in lines] == [
+        *("b.yaml", "c.yml:", "d.yaml", "e.yaml", "f.yaml", "f.yaml")
+    ]
+    assert "it is a link to what cannot be read (No such file or directory)" in lines[0]
+    assert "it is a link to what cannot be read (Too many levels" in lines[1]
+    assert "it is a directory, and has the name of a file of policies: remove or rename" in lines[2]
+    assert "it is no regular file, and has the name" in lines[3]
+
+
+def test_an_unreadable_file_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that may not be read is a problem, also one behind a link."""
+    (tmp_path / "a.yaml").write_text(ISSUE)
+
+    def refused(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", refused)
+        with pytest.raises(PolicyError, match=r"Cannot read .*a.yaml: Permission denied"):
+            load_policies([tmp_path])
+    monkeypatch.setattr(Path, "iterdir", refused)
+    with pytest.raises(PolicyError, match=r"Cannot read the directory .*: Permission denied"):
+        load_policies([tmp_path])
+
+
+def test_links_as_kubernetes_writes_them(tmp_path: Path) -> None:
+    """The files of a ConfigMap are links through ..data, which is swapped; a name that goes goes."""
+    for version, names in (("..1", ("web", "old")), ("..2", ("web",))):
+        (tmp_path / version).mkdir()
+        for name in names:
+            text = ISSUE.replace("backend-api-policy", name).replace("/users", f"/{version[2:]}")
+            (tmp_path / version / f"{name}.yaml").write_text(text)
+    data = tmp_path / "..data"
+    data.symlink_to("..1")
+    for name in ("web", "old"):
+        (tmp_path / f"{name}.yaml").symlink_to(f"..data/{name}.yaml")
+    library = Library()
+    assert [policy.name for policy in library.load([tmp_path])] == ["old", "web"]
+    (tmp_path / "..data_tmp").symlink_to("..2")
+    (tmp_path / "..data_tmp").rename(data)
+    with pytest.raises(PolicyError, match=r"old.yaml: it is a link to what cannot be read"):
+        library.load([tmp_path])
+    (tmp_path / "old.yaml").unlink()
+    (policy,) = library.load([tmp_path])
+    assert "/api/2" in str((policy.ingress[0].rules or ())[0])
 
 
 def test_problems_of_several_files(tmp_path: Path) -> None:
