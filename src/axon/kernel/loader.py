@@ -129,7 +129,7 @@ def _attach(
             coming[GATE] = programs[GATE]
         pinned.pin_coming(coming)
         undo.callback(pins.remove, pinned.coming)
-        judged = enforce is not None or upgrade.enforced(before).any
+        judged = enforce is not None or upgrade.enforced(before).generation > 0
         _note_owners(maps, judged=judged)
         attached = links.switch(hooks, cgroup, pinned, undo)
         _note_owners(maps, judged=judged)  # of those that were made between the look and the switch
