@@ -284,7 +284,7 @@ class Agent:
     def look(self) -> api_policy.Policies:
         """Take up what has changed in the policies' files; return those in force then."""
         if self._policies:
-            self._policies.look()
+            self._policies.look(now=True)
         return self.policies()
 
     def health(self) -> schema.Health:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
@@ -36,6 +37,8 @@ _LEFT = (
 _POINTS_EVERY = 5
 _FORMER = 4096  # cgroups that are gone, of which labels are remembered
 _PATIENCE = 5  # looks that are left out while somebody writes the files
+_APART = 0.5  # seconds for which files have to stand still; at looks once a second it is one
+_MOMENT, _MOMENTS = 0.05, 10  # the same where somebody waits, and how often that is tried
 _log = get("policy")
 
 
@@ -61,7 +64,7 @@ class Policies:
         self._enforcer: Enforcer | None = None
         self._asked: tuple[list[Policy], Host] | None = None
         self._refused: list[str] = []
-        self._ticks = self._waited = 0
+        self._ticks = self._waited = self._moving = 0
         self.policies: list[Policy] = []
         """What is in force, with where it stands in the files."""
         self._former: dict[int, Party] = {}
@@ -96,8 +99,11 @@ class Policies:
         elif self._enforcer is None:
             self.enforce(kernel.gate)
 
-    def look(self) -> None:
-        """Take up what has changed. What cannot be used is told in `problem`."""
+    def look(self, *, now: bool = False) -> None:
+        """Take up what has changed and stands still. What cannot be used is told in `problem`.
+
+        `now`: somebody waits for it, so that files need to stand still for a moment only.
+        """
         try:
             if self._ticks % _POINTS_EVERY == 0:
                 self.points.look()
@@ -106,8 +112,8 @@ class Policies:
             _log.error("what is not judged cannot be looked at", problem=str(error))
         try:
             if self._enforcer:
-                self._apply(self._enforcer)
-            if not self._waited:
+                self._apply(self._enforcer, now=now)
+            if not self._waited and not self._moving:
                 self.problem = ""
         except (AxonError, OSError) as error:
             if str(error) != self.problem:
@@ -129,7 +135,7 @@ class Policies:
     @property
     def current(self) -> bool:
         """Whether what is in force is what the files say."""
-        return self.compiled is not None and not self.problem
+        return self.compiled is not None and not self.problem and not self._moving
 
     def report(self, servers: Iterable[Server]) -> api.Policies:
         """Return what is in force; `servers` are those that policies may select."""
@@ -168,7 +174,7 @@ class Policies:
             for i, name in names.items()
         }
 
-    def _apply(self, enforcer: Enforcer) -> None:
+    def _apply(self, enforcer: Enforcer, *, now: bool = False) -> None:
         directory = self._directory
         if directory is None:
             return
@@ -176,12 +182,8 @@ class Policies:
             self._waited += 1
             return
         self._waited = 0
-        host, wrong = self._residents.look()
-        try:
-            policies = self._library.load([directory])
-        except PolicyError as error:
-            wrong = [*wrong, str(error)]
-            policies = self.policies
+        policies, wrong = self._read(directory, now=now or self.compiled is None)
+        host = self._residents.look()
         if wrong and self.compiled is None:
             raise PolicyError("\n".join(wrong))
         if (policies, host) != self._asked:
@@ -190,6 +192,38 @@ class Policies:
         if wrong or self._refused:
             raise PolicyError("\n".join([*wrong, *self._refused]))
         self.policies = policies
+
+    def _read(self, directory: Path, *, now: bool) -> tuple[list[Policy], list[str]]:
+        """Return what the files say, or what is in force while that is not known; and what is wrong."""
+        policies, wrong, settled = self._read_once(directory, _MOMENT if now else _APART)
+        for _ in range(_MOMENTS if now else 0):
+            if settled:
+                break
+            time.sleep(_MOMENT)
+            policies, wrong, settled = self._read_once(directory, _MOMENT)
+        self._moving = 0 if settled else self._moving + 1
+        if not settled and (now or self._moving > _PATIENCE):
+            wrong.append(
+                f"The files of {_places(directory, self._labels)} are being written to again and "
+                "again, and are not read while they are: write them elsewhere, and rename them."
+            )
+        return policies, wrong
+
+    def _read_once(self, directory: Path, apart: float) -> tuple[list[Policy], list[str], bool]:
+        """Return the same, and whether it is what all files have said for some seconds."""
+        wrong = []
+        settled = True
+        policies: list[Policy] | None = None
+        try:
+            settled = self._residents.read(apart)
+        except PolicyError as error:
+            wrong.append(str(error))
+        try:
+            policies = self._library.look([directory], apart)
+            settled = settled and policies is not None
+        except PolicyError as error:
+            wrong.append(str(error))
+        return self.policies if policies is None else policies, wrong, settled
 
     def _force(self, enforcer: Enforcer, policies: list[Policy], host: Host) -> list[str]:
         """Bring policies into force; return why that is not possible.
@@ -220,6 +254,10 @@ class Policies:
             )
         _log.info("policies in force", policies=len(policies), sets=len(self.compiled.images))
         return []
+
+
+def _places(directory: Path, labels: Path | None) -> str:
+    return f"{directory} or {labels}" if labels else f"{directory}"
 
 
 def _absolute(path: Path | None) -> str | None:

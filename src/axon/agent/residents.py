@@ -14,8 +14,8 @@ from axon.kernel.system import cgroup_root
 from axon.policy.compiler.arena import Arena
 from axon.policy.compiler.compile import Compiler, Host
 from axon.policy.compiler.image import check
-from axon.policy.files.load import changed
-from axon.policy.files.readgiven import read_given
+from axon.policy.files.contents import Contents
+from axon.policy.files.readgiven import parse_given
 from axon.policy.language.labels import CONTAINER, SERVICE, UNIT, Party
 from axon.policy.language.model import Network, Policy
 from axon.policy.parties.given import NOTHING
@@ -38,24 +38,34 @@ class Residents:
         self._labels = labels
         self._hold = hold
         self._newest = 0
-        self._state: object = None
+        self._contents = Contents(parse_given)
         self._given = NOTHING
         self._networks: dict[Network, Party] = {}
 
-    def look(self) -> tuple[Host, list[str]]:
-        """Return who is there now, and what is wrong with the file: what it said before counts then."""
+    def look(self) -> Host:
+        """Return who is there now, by what the file said when it was read."""
         self._walk()
         there = self._tree.there()
         known = self._undisputed
         self._undisputed = {one: known.get(one) or undisputed(one[1], self._root) for one in there}
         cgroups = {one[0]: self.party(path) for one, path in self._undisputed.items()}
-        wrong = []
-        try:
-            self._read()
-        except PolicyError as error:
-            wrong = [str(error)]
-        host = Host(cgroups, self._networks, given=self._given, newest=self._newest)
-        return host, wrong
+        return Host(cgroups, self._networks, given=self._given, newest=self._newest)
+
+    def read(self, apart: float = 0) -> bool:
+        """Take up what the file says if it was the same `apart` seconds ago; 0: at once.
+
+        Return whether that is so. Raise PolicyError, which says all that is wrong in it: what it said
+        before counts then.
+        """
+        if self._labels is None:
+            return True
+        settled = self._contents.look({self._labels: ""}, apart)
+        if settled and self._contents.wrong:
+            raise PolicyError("\n".join(self._contents.wrong))
+        for given in self._contents.values:
+            if given is not self._given:
+                self._given, self._networks = given, given.networks()
+        return settled
 
     def party(self, path: str) -> Party:
         """Return the labels that Axon gives to a cgroup, by what is undisputed of its path."""
@@ -78,21 +88,12 @@ class Residents:
             self._tree.walk()
             self._newest = newest
 
-    def _read(self) -> None:
-        if self._labels is not None:
-            state = changed(self._labels)
-            if state != self._state:
-                self._given = read_given(self._labels)
-                self._networks = self._given.networks()
-                self._state = state
-
 
 def check_together(policies: Iterable[Policy], settings: Settings) -> None:
     """Raise PolicyError if policies could not be in force together on this host."""
     policies = list(policies)
     check(policies)
-    host, wrong = Residents(cgroup_root(), settings.policy_labels).look()
-    if wrong:
-        raise PolicyError("\n".join(wrong))
-    compiled = Compiler(1).compile(policies, host)
+    residents = Residents(cgroup_root(), settings.policy_labels)
+    residents.read()
+    compiled = Compiler(1).compile(policies, residents.look())
     Arena(settings.policy_memory // 8).place(compiled.images)

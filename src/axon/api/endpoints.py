@@ -153,7 +153,7 @@ ENDPOINTS = (
         "look",
         "POST",
         f"{BASE}/policies/look",
-        "Take up what has changed in the policies' files now, not within a second.",
+        "Take up what has changed in the policies' files now, not within two seconds.",
         {200: policy.Policies},
     ),
     Endpoint(

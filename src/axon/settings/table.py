@@ -76,14 +76,14 @@ class Settings:
         Path | None,
         About(
             "Directory of L7NetworkPolicy files (*.yaml, *.yml) that are in force; "
-            "a change is taken up within a second."
+            "a change is taken up when they stand still, within two seconds."
         ),
     ] = None
     policy_labels: Annotated[
         Path | None,
         About(
             "File of labels for this host's workloads and callers and for addresses, in YAML; "
-            "a change is taken up within a second."
+            "a change is taken up when it stands still, within two seconds."
         ),
     ] = None
     policy_hold: Annotated[

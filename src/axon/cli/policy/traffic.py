@@ -30,7 +30,7 @@ def traffic(arguments: argparse.Namespace, place: Where | None) -> list[Seen]:
 
     from axon.api.policy import Traffic
     from axon.errors import PolicyError
-    from axon.policy.files.load import read_text
+    from axon.policy.files.contents import read_text
 
     if arguments.traffic:
         try:

@@ -12,7 +12,8 @@ from hashlib import blake2b
 from pathlib import Path
 
 from axon.errors import PolicyError
-from axon.policy.files.load import load_policies, policy_files, read_text
+from axon.policy.files.contents import read_text
+from axon.policy.files.load import load_policies, policy_files
 from axon.policy.files.split import split_policies
 from axon.policy.language.model import Policy
 

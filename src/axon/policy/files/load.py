@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from axon.errors import PolicyError
+from axon.policy.files.contents import Contents
 from axon.policy.files.read import Reader
-from axon.policy.files.source import LARGEST, BrokenError, documents
+from axon.policy.files.source import BrokenError, documents
 from axon.policy.language.model import Policy
 from axon.policy.language.problems import Mark, Problem, Problems, message
 
@@ -35,72 +36,29 @@ class Library:
     """The policies of some files, each read again only when it has changed."""
 
     def __init__(self) -> None:
-        self._known: dict[Path, tuple[tuple[int, int, int], list[Policy]]] = {}
+        self._contents = Contents(parse_policies)
 
     def load(self, paths: Iterable[Path]) -> list[Policy]:
         """Return the policies of files, and of the *.yaml and *.yml files of directories.
 
         Raise PolicyError, which says all that is wrong in any of them.
         """
-        known = {}
-        failures = []
-        policies: list[Policy] = []
-        for file, wrong in policy_files(paths).items():
-            if wrong:
-                failures.append(wrong)
-                continue
-            try:
-                known[file] = self._read(file)
-                policies += known[file][1]
-            except PolicyError as error:
-                failures.append(str(error))
+        self._contents.look(policy_files(paths))
+        return self._policies()
+
+    def look(self, paths: Iterable[Path], apart: float) -> list[Policy] | None:
+        """Return the same, but None while files have changed that were not so `apart` seconds ago."""
+        return self._policies() if self._contents.look(policy_files(paths), apart) else None
+
+    def _policies(self) -> list[Policy]:
+        policies = [policy for inside in self._contents.values for policy in inside]
+        failures = self._contents.wrong
         twice = _repeated(policies)
         if twice:
             failures.append(message(twice))
         if failures:
             raise PolicyError("\n".join(failures))
-        self._known = known
         return policies
-
-    def _read(self, file: Path) -> tuple[tuple[int, int, int], list[Policy]]:
-        state = changed(file)
-        before = self._known.get(file)
-        if before and before[0] == state:
-            return before
-        return state, parse_policies(read_text(file), str(file))
-
-
-def changed(file: Path) -> tuple[int, int, int]:
-    """Return what is another one when a file has changed. Raise PolicyError if it is not there."""
-    try:
-        found = file.stat()
-    except OSError as error:
-        raise _unreadable(file, error) from error
-    return found.st_mtime_ns, found.st_size, found.st_ino
-
-
-def read_text(file: Path) -> str:
-    """Return a file's text. Raise PolicyError if it is too large or cannot be read."""
-    try:
-        with file.open("rb") as stream:
-            raw = stream.read(LARGEST + 1)
-    except OSError as error:
-        raise _unreadable(file, error) from error
-    if len(raw) > LARGEST:
-        raise PolicyError(
-            f"{file}: it has more than {LARGEST >> 20} MiB, and Axon reads no more of a file: "
-            "write what it says into several files."
-        )
-    try:
-        return raw.decode()
-    except UnicodeDecodeError as error:
-        raise PolicyError(
-            f"{file}: it is not text in UTF-8 (byte {error.start + 1}): save it as UTF-8."
-        ) from error
-
-
-def _unreadable(file: Path, error: OSError) -> PolicyError:
-    return PolicyError(f"Cannot read {file}: {error.strerror}. Name a readable file or directory.")
 
 
 def load_policies(paths: Iterable[Path]) -> list[Policy]:

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from axon.policy.files.contents import read_text
 from axon.policy.files.fields import Access, Fields
-from axon.policy.files.load import read_text
 from axon.policy.files.peers import PeerReader
 from axon.policy.files.read import NAME
 from axon.policy.files.selecting import KEY, LONGEST, SelectorReader

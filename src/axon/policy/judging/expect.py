@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from axon.errors import PolicyError
+from axon.policy.files.contents import read_text
 from axon.policy.files.fields import Access, Fields
-from axon.policy.files.load import read_text
 from axon.policy.files.source import BrokenError, Node, Scalar, documents
 from axon.policy.files.source import Sequence as List
 from axon.policy.judging.asked import caller_of, port_of, request_of, words_of, workload_of

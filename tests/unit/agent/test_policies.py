@@ -1,0 +1,204 @@
+"""When the agent takes up what the files of policies and labels say."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from axon.agent.policies import Policies
+from axon.errors import PolicyError
+from axon.policy.compiler.compile import Host
+from axon.policy.language.model import Policy
+from tests.unit.policy.files.test_directory import OTHER, WEB
+
+LABELS = "- {match: {port: 80}, labels: {app: web}}\n"
+
+
+class Enforced:
+    """What is brought into force, in the place of a kernel."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[list[str], bool]] = []
+
+    def apply(self, policies: list[Policy], host: Host) -> object:
+        """Take note of it: the policies' names, and whether there are labels."""
+        self.asked.append((sorted(one.name for one in policies), bool(host.given.entries)))
+        return SimpleNamespace(images=())
+
+
+class Place:
+    """An agent's policies, with a directory and a file of labels."""
+
+    def __init__(self, path: Path, enforced: Enforced) -> None:
+        self.directory = path / "policies"
+        self.directory.mkdir()
+        (path / "cgroup").mkdir()
+        self.web = self.directory / "web.yaml"
+        self.web.write_text(WEB)
+        self.labels = path / "labels.yaml"
+        self.labels.write_text(LABELS)
+        self.asked = enforced.asked
+        self.policies = Policies(self.directory, path / "cgroup", self.labels)
+        nothing: Any = SimpleNamespace(look=lambda: None)
+        self.policies.points = self.policies.ending = nothing
+
+    def enforce(self) -> None:
+        """Begin."""
+        self.policies.enforce(cast("Any", SimpleNamespace(generation=1)))
+
+    def look(self) -> list[str]:
+        """Look as the agent does every second; return the names of what is in force."""
+        time.sleep(0.002)
+        self.policies.look()
+        return self.names
+
+    @property
+    def names(self) -> list[str]:
+        """The policies in force."""
+        return sorted(one.name for one in self.policies.policies)
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+    """Policies that have not begun; a second is a millisecond."""
+    enforced = Enforced()
+    monkeypatch.setattr("axon.agent.policies.Enforcer", lambda *_: enforced)
+    monkeypatch.setattr("axon.agent.policies._APART", 0.001)
+    return Place(tmp_path, enforced)
+
+
+class Sleeps:
+    """Counts how often is waited for files, and does something the first time."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.first: Callable[[], object] = int
+        self.count = 0
+        self._sleep = time.sleep
+        monkeypatch.setattr("axon.agent.policies.time", self)
+
+    def sleep(self, seconds: float) -> None:
+        """Wait."""
+        assert seconds == 0.05
+        if not self.count:
+            self.first()
+        self.count += 1
+        self._sleep(seconds)
+
+
+@pytest.fixture
+def sleeps(monkeypatch: pytest.MonkeyPatch) -> Sleeps:
+    """Have waits counted."""
+    return Sleeps(monkeypatch)
+
+
+def test_the_start_is_read_twice(place: Place, sleeps: Sleeps) -> None:
+    """The agent starts with what files say at two readings."""
+    place.enforce()
+    assert sleeps.count == 1
+    assert place.asked == [(["web"], True)]
+
+
+def test_a_start_while_a_file_is_written(place: Place, sleeps: Sleeps) -> None:
+    """It is waited for."""
+    place.web.write_text("")
+    sleeps.first = lambda: place.web.write_text(WEB)
+    place.enforce()
+    assert sleeps.count == 2
+    assert place.asked == [(["web"], True)]
+    assert place.policies.current
+
+
+def test_the_labels_are_waited_for_as_well(place: Place, sleeps: Sleeps) -> None:
+    """Without the labels policies select nobody."""
+    place.labels.write_text("")
+    sleeps.first = lambda: place.labels.write_text(LABELS)
+    place.enforce()
+    assert place.asked == [(["web"], True)]
+
+
+def test_a_start_on_files_that_do_not_stand_still(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is refused after some tries, and nothing is in force."""
+    tries: list[int] = []
+
+    def write(_: float) -> None:
+        tries.append(place.web.write_text(f"{WEB}# {len(tries)}\n"))
+
+    monkeypatch.setattr("axon.agent.policies.time.sleep", write)
+    with pytest.raises(PolicyError, match="being written to again and again"):
+        place.enforce()
+    assert len(tries) == 10
+    assert place.asked == []
+
+
+def test_a_change_is_taken_up_at_the_second_look(place: Place) -> None:
+    """What is half written counts for nothing; nor is it called a problem, or what the files say."""
+    place.enforce()
+    place.web.write_text("")
+    assert place.look() == ["web"]
+    assert (place.policies.problem, place.policies.current) == ("", False)
+    place.web.write_text(OTHER)
+    assert [place.look(), place.look()] == [["web"], ["other"]]
+    assert (place.policies.problem, place.policies.current) == ("", True)
+    place.labels.write_text("")
+    place.look()
+    place.labels.write_text(LABELS + "- {match: {port: 81}, labels: {app: web}}\n")
+    place.look()
+    place.look()
+    assert [given for _, given in place.asked] == [True] * len(place.asked)
+
+
+def test_what_cannot_be_read_leaves_what_is_in_force(place: Place) -> None:
+    """A link to nothing is told of until it is mended, and its policy stays in force meanwhile."""
+    place.enforce()
+    place.web.unlink()
+    place.web.symlink_to("absent")
+    assert [place.look() for _ in range(3)] == [["web"]] * 3
+    assert f"{place.web}: it is a link to what cannot be read" in place.policies.problem
+    place.web.unlink()
+    place.web.write_text(OTHER)
+    place.look()
+    assert "it is a link" in place.policies.problem
+    assert place.look() == ["other"]
+    assert place.policies.problem == ""
+    assert [names for names, _ in place.asked] == [["web"], ["other"]]
+
+
+def test_files_that_never_stand_still_are_told_of(place: Place) -> None:
+    """After some looks that is a problem; when they do stand still it is none any more."""
+    place.enforce()
+    said = []
+    for n in range(7):
+        place.web.write_text(f"{OTHER}# {n}\n")
+        assert place.look() == ["web"]
+        said.append("again and again" in place.policies.problem)
+    assert said == [False] * 5 + [True] * 2
+    assert place.look() == ["other"]
+    assert place.policies.problem == ""
+
+
+def test_who_waits_does_not_wait_long(place: Place, sleeps: Sleeps) -> None:
+    """What apply has written is in force a moment later, also where a look has come in between."""
+    place.enforce()
+    for names in (["other"], ["web"]):
+        lock = os.open(place.directory, os.O_RDONLY)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        place.web.write_text(OTHER if names == ["other"] else WEB)
+        before = place.names
+        assert place.look() == before
+        os.close(lock)
+        assert place.look() == before
+        sleeps.count = 0
+        place.policies.look(now=True)
+        assert sleeps.count == 1
+        assert place.names == names
+    place.policies.look(now=True)
+    assert sleeps.count == 1
