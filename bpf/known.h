@@ -85,18 +85,7 @@ AX_GLOBAL int ax_known_head(struct __sk_buff *skb, u32 lvl, u64 secret)
 #pragma clang loop unroll(full)
 	for (u32 k = 0; k < sizeof(key) / 8; k++)
 		differs |= ((u64 *)&key)[k] ^ ((u64 *)&known->key)[k];
-	if (differs)
-		return 0;
-	AX_OPAQUE(len);
-#pragma clang loop unroll(disable)
-	for (u32 i = 0; i < AX_WINDOW; i += AX_BLOCK) {
-		if (i >= len)
-			break;
-#pragma clang loop unroll(full)
-		for (u32 k = 0; k < AX_BLOCK; k += 8)
-			differs |= *(u64 *)(w->win + i + k) ^ *(u64 *)(known->head + i + k);
-	}
-	if (differs)
+	if (differs || !ax_head_is(w, known->head, len))
 		return 0;
 	w->heads = 1;
 	w->head_end = w->framed = len;
@@ -130,15 +119,7 @@ AX_GLOBAL int ax_known_keep(u32 lvl, u64 secret)
 		return 0;
 	known->key = key;
 	known->told = w->told[w->number & (AX_TOLD - 1)];
-	AX_OPAQUE(len);
-#pragma clang loop unroll(disable)
-	for (u32 i = 0; i < AX_WINDOW; i += AX_BLOCK) {
-		if (i >= len)
-			break;
-#pragma clang loop unroll(full)
-		for (u32 k = 0; k < AX_BLOCK; k += 8)
-			*(u64 *)(known->head + i + k) = *(u64 *)(w->win + i + k);
-	}
+	ax_head_copy(known->head, w, len);
 	return 0;
 }
 

@@ -27,10 +27,10 @@ static __always_inline int ax_load_head(struct __sk_buff *skb, struct ax_gw *w, 
 	return 0;
 }
 
-/* Is the head in the window the one in the memo? By blocks: the verifier goes on with each length that a loop may end at. */
-static __always_inline int ax_is_memo(const struct ax_gw *w, const struct ax_gate *g)
+/* Is the head in the window, padded, the one that was kept? By blocks: the verifier goes on with each length that a loop may
+ * end at. */
+static __always_inline int ax_head_is(const struct ax_gw *w, const u8 *kept, u32 len)
 {
-	u32 len = g->s.memo_len;
 	u64 differs = 0;
 
 	AX_OPAQUE(len);
@@ -40,9 +40,23 @@ static __always_inline int ax_is_memo(const struct ax_gw *w, const struct ax_gat
 			break;
 #pragma clang loop unroll(full)
 		for (u32 k = 0; k < AX_BLOCK; k += 8)
-			differs |= *(u64 *)(w->win + i + k) ^ *(u64 *)(g->memo + i + k);
+			differs |= *(u64 *)(w->win + i + k) ^ *(u64 *)(kept + i + k);
 	}
 	return !differs;
+}
+
+/* Keeps the head in the window, padded. */
+static __always_inline void ax_head_copy(u8 *kept, const struct ax_gw *w, u32 len)
+{
+	AX_OPAQUE(len);
+#pragma clang loop unroll(disable)
+	for (u32 i = 0; i < AX_WINDOW; i += AX_BLOCK) {
+		if (i >= len)
+			break;
+#pragma clang loop unroll(full)
+		for (u32 k = 0; k < AX_BLOCK; k += 8)
+			*(u64 *)(kept + i + k) = *(u64 *)(w->win + i + k);
+	}
 }
 
 /* What TCP has not taken may come again only as it was. AX_DO_PASS: it did. */
@@ -55,7 +69,7 @@ static __always_inline int ax_gate_again(struct __sk_buff *skb, struct ax_gw *w,
 		return AX_DO_RESET;
 	if (ax_load_head(skb, w, off, len))
 		return AX_DO_DROP;
-	return ax_is_memo(w, g) ? AX_DO_PASS : AX_DO_RESET;
+	return ax_head_is(w, g->memo, len) ? AX_DO_PASS : AX_DO_RESET;
 }
 
 /* The last head again, alone in its packet: what was judged then holds. */
@@ -66,7 +80,7 @@ static __always_inline int ax_gate_repeats(struct __sk_buff *skb, struct ax_gw *
 	if (g->s.r.phase != AX_G_START || len != g->s.memo_len || len > AX_WINDOW || !len || w->seq != g->s.next ||
 	    g->s.serial != w->set.serial || g->s.memo.verdict == AX_VERDICT_NONE)
 		return 0;
-	return !ax_load_head(skb, w, 0, len) && ax_is_memo(w, g);
+	return !ax_load_head(skb, w, 0, len) && ax_head_is(w, g->memo, len);
 }
 
 /* Counts the memo's request once more, at the place that it came again in. */
@@ -93,15 +107,7 @@ static __always_inline void ax_memo_keep(struct ax_gate *g, struct ax_gw *w)
 
 	s->memo_len = len;
 	ax_pad_head(w, len);
-	AX_OPAQUE(len);
-#pragma clang loop unroll(disable)
-	for (u32 i = 0; i < AX_WINDOW; i += AX_BLOCK) {
-		if (i >= len)
-			break;
-#pragma clang loop unroll(full)
-		for (u32 k = 0; k < AX_BLOCK; k += 8)
-			*(u64 *)(g->memo + i + k) = *(u64 *)(w->win + i + k);
-	}
+	ax_head_copy(g->memo, w, len);
 	s->memo_seq = w->seq;
 	s->memo = w->told[s->n & (AX_TOLD - 1)];
 	/* a body, or an upgrade, does not follow from the bytes alone */
