@@ -27,9 +27,7 @@ from axon.log import get
 
 _AT_ONCE = 1024  # packets a look: as many as the kernel keeps
 _REMEMBERED = 4096  # connections of which one packet was dropped
-_FORGOTTEN = (
-    30.0  # seconds after which a connection of which one packet was dropped is another matter
-)
+_FORGOTTEN = 30.0  # seconds after which the next packet dropped is another matter
 _PROCESSES = 64  # of a cgroup, that are asked for their network namespace
 _ENDED = {errno.ENOENT, errno.ESRCH}
 _ADDRESS = {socket.AF_INET: 4, socket.AF_INET6: 16}

@@ -15,6 +15,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from axon.kernel.system import sockets_of
+
 Address = bytes
 """16 bytes, an IPv4 address mapped into IPv6 (RFC 4291 section 2.5.5.2)."""
 
@@ -104,7 +106,7 @@ def _find_holders(by_inode: dict[int, Listener], processes: list[Process], proc:
     for process in sorted(processes, key=lambda p: p.pid) if by_inode else ():
         if not orphans and time.monotonic() > enough:
             break
-        for inode in _sockets_of(proc / str(process.pid) / "fd"):
+        for _, inode in sockets_of(proc / str(process.pid)):
             listener = by_inode.get(inode)
             if listener and len(listener.holders) < _HOLDERS:
                 listener.holders.append(process)
@@ -180,13 +182,3 @@ def addresses_in(folder: Path) -> Iterable[Address]:
             if raw != _LOOPBACK_V6:
                 found.append(raw)
     return found
-
-
-def _sockets_of(folder: Path) -> Iterator[int]:
-    """Yield the inodes of the sockets that a process has open."""
-    with suppress(OSError), os.scandir(folder) as entries:
-        for entry in entries:
-            with suppress(OSError):
-                target = os.readlink(entry.path)  # noqa: PTH115 - thousands of them: no Path each
-                if target.startswith("socket:["):
-                    yield int(target[8:-1])

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from axon.kernel.maps import Map
+from axon.kernel.system import sockets_of
 
 _PIDFD_GETFD = 438  # on every architecture; Linux 5.6, commit 8649c322f75c
 _LISTEN = 10  # include/net/tcp_states.h
@@ -95,16 +96,10 @@ def _sockets(cgroups: Path, proc: Path) -> Iterator[_Held]:
         process = _process(pid, cgroups, proc)
         if process is None:
             continue
-        with suppress(OSError), os.scandir(proc / str(pid) / "fd") as entries:
-            for entry in entries:
-                with suppress(OSError):
-                    target = os.readlink(entry.path)  # noqa: PTH115 - thousands of them
-                    if not target.startswith("socket:["):
-                        continue
-                    inode = int(target[8:-1])
-                    if inode not in seen:
-                        seen.add(inode)
-                        yield _Held(process, int(entry.name), inode)
+        for descriptor, inode in sockets_of(proc / str(pid)):
+            if inode not in seen:
+                seen.add(inode)
+                yield _Held(process, descriptor, inode)
 
 
 def _process(pid: int, cgroups: Path, proc: Path) -> _Process | None:

@@ -9,6 +9,7 @@ import platform
 import re
 import resource
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -143,6 +144,16 @@ def wait_for_runs() -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     if number is None or libc.syscall(number, _MEMBARRIER_CMD_GLOBAL, 0, 0):
         time.sleep(_LONGER_THAN_ANY_RUN)
+
+
+def sockets_of(process: Path) -> Iterator[tuple[int, int]]:
+    """Yield descriptor and inode of each socket that a process has open, by its folder in /proc."""
+    with suppress(OSError), os.scandir(process / "fd") as entries:
+        for entry in entries:
+            with suppress(OSError):
+                target = os.readlink(entry.path)  # noqa: PTH115 - thousands of them: no Path each
+                if target.startswith("socket:["):
+                    yield int(entry.name), int(target[8:-1])
 
 
 def enter_network(namespace: int) -> None:
