@@ -9,13 +9,13 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from statistics import median, quantiles
+from statistics import median
 from tempfile import TemporaryDirectory
 from typing import IO, cast
 
 from bench.cable import cable
 from bench.kernel import attached, floor
-from bench.report import Table
+from bench.report import Table, spread
 from bench.world import CLIENT_CPU, SERVER_CPU, axon, cgroup, start, take_turns
 
 _TURN = 0.1  # seconds
@@ -112,6 +112,4 @@ def measure(*, blocks: int = 16, seconds: float = 4.0) -> Table:
 
 
 def _share(rates: Sequence[Mapping[str, float]], of: str, base: str) -> str:
-    ratios = [r[of] / r[base] for r in rates]
-    low, _, high = quantiles(ratios, n=4)
-    return f"{median(ratios) * 100:.1f} % ({low * 100:.1f} to {high * 100:.1f})"
+    return spread([r[of] / r[base] for r in rates])

@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median, quantiles
 
 ROOT = Path(__file__).resolve().parent.parent
 _PART = re.compile(r"(<!-- make bench -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -39,6 +40,12 @@ class Table:
         for note in self.notes:
             lines += ["", note]
         return "\n".join(lines) + "\n"
+
+
+def spread(values: Sequence[float]) -> str:
+    """Return median and quartiles of ratios as percentages."""
+    low, _, high = quantiles(values, n=4)
+    return f"{median(values) * 100:.1f} % ({low * 100:.1f} to {high * 100:.1f})"
 
 
 def _row(cells: Sequence[str]) -> str:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from statistics import median, quantiles
+from statistics import median
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 from bench.kernel import attached, floor
-from bench.report import Table
+from bench.report import Table, spread
 from bench.world import axon, cgroup, nginx, require, turns, wrk
 
 
@@ -100,8 +100,7 @@ def _add(table: Table, case: Case, rates: Sequence[Mapping[str, float]], p99: fl
     shares = {}
     for side in (*dict(SIDES), *OTHERS):
         ratios = [block[side] / block[BASE] for block in rates]
-        low, _, high = quantiles(ratios, n=4)
-        shares[side] = f"{median(ratios) * 100:.1f} % ({low * 100:.1f} to {high * 100:.1f})"
+        shares[side] = spread(ratios)
         if side in {"both", "server"}:
             what = "on one host with its client" if side == "both" else "server's side"
             table.brief.append((f"Throughput of a saturated nginx, {case.name}, {what}",

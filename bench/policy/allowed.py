@@ -10,8 +10,8 @@ from bench.cable import Cable
 from bench.load import Asked, Asker, Way
 from bench.policy.rules import PATH
 from bench.policy.sidecars import RULES, SIDECARS, envoy_program
-from bench.policy.world import Scene, scene, spread
-from bench.report import Table
+from bench.policy.world import Scene, scene
+from bench.report import Table, spread
 from bench.world import BenchError, nginx, require
 
 BARE, CONTROL = "nginx alone", "nginx alone, again"

@@ -10,8 +10,8 @@ from bench.cable import Cable
 from bench.load import Asked, Way
 from bench.policy.rules import DENIED
 from bench.policy.sidecars import RULES
-from bench.policy.world import Scene, scene, spread
-from bench.report import Table
+from bench.policy.world import Scene, scene
+from bench.report import Table, spread
 from bench.world import BenchError, nginx, require
 
 _NGINX, _AGAIN, _SEEN = "nginx, `return 403`", "the same, again", "the same, observed"

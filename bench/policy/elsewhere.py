@@ -13,8 +13,8 @@ from statistics import median
 
 from bench.load import Asked, Way
 from bench.policy.allowed import BARE, BASES, CONTROL, JUDGED, PORTS, SEEN, SEEN_AGAIN, block
-from bench.policy.world import scene, spread
-from bench.report import ROOT, Table
+from bench.policy.world import scene
+from bench.report import ROOT, Table, spread
 from bench.world import BenchError
 
 KERNEL = "5.10"

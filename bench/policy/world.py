@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from statistics import median, quantiles
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
@@ -64,9 +63,3 @@ def scene(port: int) -> Iterator[Scene]:
         enforce(enforcer, [policy(port, RULES)])
         ends = {"loopback": LOOPBACK, "cable": end}
         yield Scene(judged, plain, ends, kernel, Asker(folder, outside))
-
-
-def spread(values: Sequence[float]) -> str:
-    """Return median and quartiles of ratios as percentages."""
-    low, _, high = quantiles(values, n=4)
-    return f"{median(values) * 100:.1f} % ({low * 100:.1f} to {high * 100:.1f})"
