@@ -28,6 +28,15 @@ _ROOT = Path(__file__).parents[3]
 _LAYOUT = re.compile(r"(?<=#define AX_LAYOUT )\d+")
 _SHORT = 0.3  # seconds that a client waits for an answer that may never come
 
+_LAUNCHER = """
+import sys
+from pathlib import Path
+import axon.kernel.loader
+axon.kernel.loader.packaged = lambda: Path(%r)
+from axon.cli import main
+sys.exit(main())
+"""
+
 
 class Enforcing:
     """An agent in a place, started and ended as a test likes, with directories of its own."""
@@ -279,3 +288,8 @@ def take_all(place: Place, interface: str, *, protocol: str) -> None:
         *("tc", "filter", "add", "dev", interface, "ingress", "prio", "1", "protocol", protocol),
         *("bpf", "bytecode", "1,6 0 0 1", "flowid", "1:1"),
     )
+
+
+def launcher_of(programs: Path) -> tuple[str, str]:
+    """Return how Python is told to be Axon with other kernel programs; see Enforcing.launcher."""
+    return "-c", _LAUNCHER % str(programs)

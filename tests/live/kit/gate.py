@@ -146,6 +146,22 @@ def policy(name: str, port: int, *rules: str, spec: str = "") -> str:
     return "\n".join(lines) + "\n"
 
 
+def for_front(port: int, rules: str = "httpRules: [{path: /pub/*}]") -> str:
+    """Return a policy for the servers of a port, by which callers with the label `app: front` may what
+    the rest of an entry says.
+    """
+    return f"""
+apiVersion: axon.dev/v1alpha1
+kind: L7NetworkPolicy
+metadata: {{name: web}}
+spec:
+  podSelector: {{matchLabels: {{axon.dev/port: "{port}"}}}}
+  ingress:
+    - from: [{{podSelector: {{matchLabels: {{app: front}}}}}}]
+      {rules}
+"""
+
+
 def forbidden(*, name: str = "default/web", body: bool = True) -> bytes:
     """Return the whole answer to a denied request."""
     lines = [

@@ -12,22 +12,20 @@ import pytest
 from axon.policy.compiler.compile import Host
 from axon.policy.compiler.layout import HostMode
 from axon.policy.language.labels import Party
-from tests.live.kit.gate import Guarded, caller_cgroup, expect_403, expect_nothing, policy, rest
+from tests.live.kit.gate import (
+    Guarded,
+    caller_cgroup,
+    expect_403,
+    expect_nothing,
+    for_front,
+    policy,
+    rest,
+)
 from tests.live.kit.wire import Listener, get, post
 from tests.live.kit.world import World
 
 PUBLIC = '{method: ["GET", "HEAD", "POST"], path: /pub/*}'
 SECRET = "{method: GET, path: /secret}"
-FROM_FRONT = """
-apiVersion: axon.dev/v1alpha1
-kind: L7NetworkPolicy
-metadata: {{name: web}}
-spec:
-  podSelector: {{matchLabels: {{axon.dev/port: "{port}"}}}}
-  ingress:
-    - from: [{{podSelector: {{matchLabels: {{app: front}}}}}}]
-      httpRules: [{{path: /pub/*}}]
-"""
 
 
 @pytest.fixture(autouse=True)
@@ -80,7 +78,7 @@ def test_one_byte_differs(gate: Guarded, anywhere: Listener, length: int) -> Non
 def test_another_caller(gate: Guarded, loop: Listener) -> None:
     """What one caller may another may not, though it says the same."""
     cgroup = caller_cgroup()
-    text = FROM_FRONT.format(port=loop.port)
+    text = for_front(loop.port)
 
     def be(app: str) -> None:
         # there is always somebody at the front, so that the policy's set stays what it is

@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.live.kit.enforcing import Enforcing, Traffic, object_of_another_layout, under
+from tests.live.kit.enforcing import Enforcing, launcher_of, object_of_another_layout, under
 from tests.live.kit.gate import expect_403, expect_nothing, rest
 from tests.live.kit.wire import Listener, get
 from tests.live.kit.world import World
-from tests.live.policy.test_takeover import _LAUNCHER
 
 POLICY = """
 apiVersion: axon.dev/v1alpha1
@@ -60,10 +59,9 @@ def test_another_layout(agent: Enforcing, world: World, server: Listener, tmp_pa
     """An upgrade to another layout of the kernel's tables forgets nobody's command."""
     other = object_of_another_layout(tmp_path)
     with under(agent, server, POLICY.format(command=WE, caller=WE)) as traffic:
-        for launcher in (("-c", _LAUNCHER % str(other)), ("-m", "axon")):
+        for launcher in (launcher_of(other), ("-m", "axon")):
             agent.kill()
             agent.launcher = launcher
             agent.start()
             traffic.flows()
-        assert isinstance(traffic, Traffic)
         assert len(traffic.broken) <= 2

@@ -17,6 +17,7 @@ from tests.live.kit.gate import (
     caller_cgroup,
     expect_403,
     expect_nothing,
+    for_front,
     forbidden,
     policy,
     rest,
@@ -54,25 +55,13 @@ def test_the_same_request_again(gate: Guarded, anywhere: Listener) -> None:
     expect_nothing(wire.server)
 
 
-FROM = """
-apiVersion: axon.dev/v1alpha1
-kind: L7NetworkPolicy
-metadata: {{name: web}}
-spec:
-  podSelector: {{matchLabels: {{axon.dev/port: "{port}"}}}}
-  ingress:
-    - from: [{{podSelector: {{matchLabels: {{app: front}}}}}}]
-      {rules}
-"""
-
-
 @pytest.mark.parametrize("rules", ["httpRules: [{path: /pub/*}]", "ports: []"])
 def test_another_caller(gate: Guarded, world: World, loop: Listener, rules: str) -> None:
     """A caller whose labels have changed is judged anew, also for a request that was allowed a
     moment ago and where the policies are the same.
     """
     cgroup = caller_cgroup()
-    text = FROM.format(port=loop.port, rules=rules)
+    text = for_front(loop.port, rules)
 
     def be(app: str) -> None:
         # there is always somebody at the front, so that the policy's set stays what it is
@@ -95,7 +84,7 @@ def test_caller_by_its_cgroup(gate: Guarded, world: World, anywhere: Listener) -
     place is `world` there, and denied by a policy that asks for labels.
     """
     cgroup = caller_cgroup()
-    text = FROM.format(port=anywhere.port, rules="httpRules: [{path: /pub/*}]")
+    text = for_front(anywhere.port)
     gate.force(text, host=Host(cgroups={cgroup: Party.of({"app": "front"})}))
     wire = anywhere.connect()
     if anywhere.client is world.server:
@@ -133,7 +122,7 @@ def test_what_selected_workloads_ask_themselves(
     where the connection is older than the policy, or is not HTTP.
     """
     old = anywhere.connect()
-    text = FROM.format(port=anywhere.port, rules="httpRules: [{path: /pub/*}]")
+    text = for_front(anywhere.port)
     text = text.replace(f'axon.dev/port: "{anywhere.port}"', "app: all").replace(
         "app: front", "app: all"
     )

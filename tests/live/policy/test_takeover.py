@@ -11,21 +11,20 @@ from pathlib import Path
 import pytest
 
 from axon.kernel import tc
-from tests.live.kit.enforcing import DENIED, Enforcing, Traffic, object_of_another_layout, under
+from tests.live.kit.enforcing import (
+    DENIED,
+    Enforcing,
+    Traffic,
+    launcher_of,
+    object_of_another_layout,
+    under,
+)
 from tests.live.kit.gate import expect_403, expect_nothing, inside, policy
 from tests.live.kit.waiting import until
 from tests.live.kit.wire import Listener, get
 from tests.live.kit.world import World, ip
 
 PUBLIC = "{path: /pub/*}"
-_LAUNCHER = """
-import sys
-from pathlib import Path
-import axon.kernel.loader
-axon.kernel.loader.packaged = lambda: Path(%r)
-from axon.cli import main
-sys.exit(main())
-"""
 
 
 @pytest.fixture(params=["loopback", "cable"])
@@ -74,7 +73,7 @@ def test_other_room(agent: Enforcing, traffic: Traffic, end: object) -> None:
 def test_another_layout(agent: Enforcing, traffic: Traffic, tmp_path: Path) -> None:
     """An upgrade to another layout, and back, lets nothing through; connections may be reset."""
     other = object_of_another_layout(tmp_path)
-    for launcher in (("-c", _LAUNCHER % str(other)), ("-m", "axon")):
+    for launcher in (launcher_of(other), ("-m", "axon")):
         agent.kill()
         agent.launcher = launcher
         agent.start()

@@ -13,7 +13,7 @@ from axon.api.filters import parse
 from axon.policy.compiler.compile import Host
 from axon.policy.compiler.layout import HostMode
 from axon.policy.language.labels import Party
-from tests.live.kit.gate import End, Guarded, caller_cgroup, expect_403, rest
+from tests.live.kit.gate import End, Guarded, caller_cgroup, expect_403, for_front, rest
 from tests.live.kit.wire import Listener, Wire, get, head, post, receive
 
 RULES = ("{method: GET, path: /pub/*}", "{method: POST, path: /in}")
@@ -177,17 +177,7 @@ def test_audited(told: Guarded, anywhere: Listener, spec: str) -> None:
 def test_who_asked(told: Guarded, loop: Listener) -> None:
     """The record has the number of the caller's labels."""
     labels = Party.of({"app": "front"})
-    text = f"""
-apiVersion: axon.dev/v1alpha1
-kind: L7NetworkPolicy
-metadata: {{name: web}}
-spec:
-  podSelector: {{matchLabels: {{axon.dev/port: "{loop.port}"}}}}
-  ingress:
-    - from: [{{podSelector: {{matchLabels: {{app: front}}}}}}]
-      httpRules: [{{path: /pub/*}}]
-"""
-    compiled = told.force(text, host=Host(cgroups={caller_cgroup(): labels}))
+    compiled = told.force(for_front(loop.port), host=Host(cgroups={caller_cgroup(): labels}))
     wire = loop.connect()
     wire.exchange(get("/pub/a"))
     wire.client.sendall(get("/secret"))
