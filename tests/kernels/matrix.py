@@ -66,13 +66,18 @@ def do(job: Job, image: Image, chosen: table.Table, out: Path) -> Guest:
     paths = [path for each in tests.values() for path in each]
     space = chosen.userspaces.get(job.row.userspace)
     command = [space.python if space else sys.executable, "-m", "pytest", "-q"]
-    command += ["-p", "no:cacheprovider"]
+    # no plugin but those that the tests need: to import the others takes an emulated processor long
+    command += ["-p", "no:cacheprovider", "-p", "pytest_timeout", "-p", "pytest_asyncio.plugin"]
     for unfit in chosen.unfit:
         command += ["--deselect", unfit.test] if unfit.on(job.row.name) else []
     command += ["--timeout", str(TEST_TIMEOUT), f"--junitxml={out}/junit.xml", *paths]
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
-    more = [f"AXON_KERNELS_OUT={out}", f"AXON_WAYS={' '.join(chosen.ways)}"]
+    more = [
+        f"AXON_KERNELS_OUT={out}",
+        f"AXON_WAYS={' '.join(chosen.ways)}",
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD=1",
+    ]
     began = time.monotonic()
     try:
         with (out / "output").open("wb", buffering=0) as log:

@@ -218,11 +218,4 @@ def expect_nothing(server: socket.socket) -> None:
 
 def checksum_errors(place: Place) -> int:
     """Return how many segments a place has dropped for their checksum."""
-
-    def read() -> int:
-        # /proc/net is that of the process; a thread's own is beside it
-        text = Path(f"/proc/self/task/{threading.get_native_id()}/net/snmp").read_text()
-        names, values = (line.split() for line in text.splitlines() if line.startswith("Tcp:"))
-        return int(values[names.index("InCsumErrors")])
-
-    return inside(place, read)
+    return place.tcp_counter("InCsumErrors")

@@ -73,6 +73,13 @@ class Place:
             command = [sys.executable, "-ISs", str(_BROKER), str(theirs.fileno())]
             self._broker = self._popen(command, pass_fds=(theirs.fileno(),))
         self._control.settimeout(_PATIENCE)
+        self._counters = os.fdopen(self._ask("read", "/proc/self/net/snmp"), encoding="ascii")
+
+    def tcp_counter(self, name: str) -> int:
+        """Return a counter of TCP in this namespace, by its name in /proc/net/snmp."""
+        self._counters.seek(0)
+        names, values = (line.split() for line in self._counters if line.startswith("Tcp:"))
+        return int(values[names.index(name)])
 
     def socket(
         self, family: int = socket.AF_INET, kind: int = socket.SOCK_STREAM, proto: int = 0
@@ -140,6 +147,7 @@ class Place:
         """End everything here and remove the namespace."""
         for process in list(self._started):
             self.end(process)
+        self._counters.close()
         self._control.close()
         self._broker.wait(5)
         ip("netns", "del", self.name)

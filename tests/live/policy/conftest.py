@@ -1,4 +1,4 @@
-"""What the tests of the gate share: an Axon of the module's own, and servers behind the gate."""
+"""What the tests of the gate share: an Axon whose gate is theirs, and servers behind it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.live.kit.axon import Attacher
+from tests.live.kit.axon import Attacher, Axon
 from tests.live.kit.enforcing import Enforcing
 from tests.live.kit.gate import Guarded, checksum_errors
 from tests.live.kit.relay import Relay
@@ -26,10 +26,20 @@ _PATHS = {
 _WAYS = os.environ.get("AXON_WAYS", "").split() or list(_PATHS)
 
 
+@pytest.fixture(scope="session")
+def judging(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Axon]:
+    """Give an Axon whose gate is there for these tests: an emulated processor takes long to load one."""
+    attacher = Attacher(
+        f"{world.name}-policy", world.cgroup, tmp_path_factory.mktemp("gate") / "run"
+    )
+    yield attacher()
+    attacher.close()
+
+
 @pytest.fixture(scope="module")
-def guarded(world: World, attach_live: Attacher) -> Iterator[Guarded]:
+def guarded(world: World, judging: Axon) -> Iterator[Guarded]:
     """Give the gate in front of the servers' place: on the loopback device and its cable's end."""
-    made = Guarded(attach_live(), world.server)
+    made = Guarded(judging, world.server)
     for interface in ("lo", "cable1"):
         made.attach(interface)
     yield made
@@ -49,6 +59,18 @@ def gate(guarded: Guarded, world: World) -> Iterator[Guarded]:
     guarded.release()
     if not guarded.forged:
         assert [checksum_errors(place) for place in places] == before
+
+
+@pytest.fixture
+def told(gate: Guarded) -> Iterator[Guarded]:
+    """Give the gate with every request told of, and no records from before."""
+    ctl = gate.axon.kernel.ctl
+    before = ctl.copy()
+    ctl["flow_interval"] = ctl["error_interval"] = 1
+    gate.axon.flows()
+    yield gate
+    for name in ("flow_interval", "error_interval", "audit", "filters"):
+        ctl[name] = before[name]
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from axon.agent.points import Points
 from axon.policy.compiler.compile import Host
 from axon.policy.language.labels import Party
 from axon.policy.language.model import Network
-from tests.live.kit.axon import Attacher
+from tests.live.kit.axon import Axon
 from tests.live.kit.gate import (
     End,
     Guarded,
@@ -111,7 +111,7 @@ def _bridged(host: Place, box: Place, other: Place) -> tuple[str, str]:
 
 
 @pytest.fixture(scope="module", params=[_routed, _bridged], ids=["routed", "bridged"])
-def site(world: World, attach_live: Attacher, request: pytest.FixtureRequest) -> Iterator[Site]:
+def site(world: World, judging: Axon, request: pytest.FixtureRequest) -> Iterator[Site]:
     """Give a host with containers, and the gate where an agent would have it."""
     kind = request.param.__name__
     cgroup = world.cgroup / f"box{kind}"
@@ -120,12 +120,11 @@ def site(world: World, attach_live: Attacher, request: pytest.FixtureRequest) ->
     box = Place(f"{world.name}-b{kind}", cgroup)
     try:
         four, six = request.param(host, box, other)
-        guarded = Guarded(attach_live(), host)
+        guarded = Guarded(judging, host)
         points = inside(host, lambda: Points(guarded.gate))
         yield Site(host, box, other, guarded, points, cgroup, four, six)
         guarded.release()
         points.close()
-        guarded.axon.close()
     finally:
         box.close()
         world.remove(host)
@@ -152,7 +151,7 @@ def listener(world: World, site: Site, request: pytest.FixtureRequest) -> Iterat
 def test_allowed_and_denied(site: Site, listener: Listener) -> None:
     """Allowed requests pass on a connection that stays open; the first that is denied ends it."""
     site.allow(listener.port, PUBLIC)
-    before = site.guarded.verdicts()
+    before, reasons = site.guarded.verdicts(), site.guarded.denials()
     wire = listener.connect()
     for i in range(5):
         wire.exchange(get("/pub/a"))
@@ -164,7 +163,7 @@ def test_allowed_and_denied(site: Site, listener: Listener) -> None:
     after = site.guarded.verdicts()
     assert after.forwarded - before.forwarded == 15
     assert after.dropped - before.dropped == 1
-    assert "UNJUDGED" not in site.guarded.denials()
+    assert site.guarded.denials().get("UNJUDGED") == reasons.get("UNJUDGED")
 
 
 def test_denied_at_once(site: Site, listener: Listener) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pytest
 
 from axon.agent.points import Points
-from tests.live.kit.axon import Attacher
+from tests.live.kit.axon import Axon
 from tests.live.kit.gate import (
     Guarded,
     checksum_errors,
@@ -72,18 +72,17 @@ class Site:
 @pytest.fixture(
     scope="module", params=[_bridge, _macvlan, _second], ids=["bridge", "macvlan", "second"]
 )
-def site(world: World, attach_live: Attacher, request: pytest.FixtureRequest) -> Iterator[Site]:
+def site(world: World, judging: Axon, request: pytest.FixtureRequest) -> Iterator[Site]:
     """Give hosts whose requests come by such an interface."""
     join: Callable[[tuple[Place, Place], str], str] = request.param
     server, client = world.place(f"s{join.__name__}"), world.place(f"c{join.__name__}")
     cable = world.join(server, client)
     net = join((server, client), cable)
-    guarded = Guarded(attach_live(), server)
+    guarded = Guarded(judging, server)
     points = inside(server, lambda: Points(guarded.gate))
     yield Site(server, client, guarded, net)
     guarded.release()
     points.close()
-    guarded.axon.close()
     world.remove(server)
     world.remove(client)
 

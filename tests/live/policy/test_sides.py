@@ -63,10 +63,9 @@ def test_accepted_while_off_and_nobody_listens(gate: Guarded, anywhere: Listener
 
 
 @pytest.mark.parametrize("mode", [HostMode.OFF, HostMode.ENFORCE])
-def test_bound_once(gate: Guarded, anywhere: Listener, mode: HostMode) -> None:
+def test_bound_once(told: Guarded, anywhere: Listener, mode: HostMode) -> None:
     """Binding a socket that is bound is refused, and changes nothing of whose it is."""
-    gate.allow(anywhere.port, PUBLIC, mode=mode)
-    gate.axon.kernel.ctl["flow_interval"] = 1
+    told.allow(anywhere.port, PUBLIC, mode=mode)
 
     def again() -> None:
         Path(f"/proc/self/task/{threading.get_native_id()}/comm").write_text("somebody")
@@ -76,11 +75,11 @@ def test_bound_once(gate: Guarded, anywhere: Listener, mode: HostMode) -> None:
     thread = threading.Thread(target=again)
     thread.start()
     thread.join()
-    gate.axon.flows()
+    told.axon.flows()
     wire = anywhere.connect()
     wire.exchange(get("/pub/a"))
     (flow,) = [
-        f for f in gate.axon.flows() if f["role"] == "server" and int(f["lport"]) == anywhere.port
+        f for f in told.axon.flows() if f["role"] == "server" and int(f["lport"]) == anywhere.port
     ]
     assert int(flow["pid"]) == os.getpid()
     assert int(flow["tid"]) == threading.get_native_id()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -18,18 +17,6 @@ from tests.live.kit.wire import Listener, Wire, get, head, post, receive
 
 RULES = ("{method: GET, path: /pub/*}", "{method: POST, path: /in}")
 NONE = 0xFFFF
-
-
-@pytest.fixture
-def told(gate: Guarded) -> Iterator[Guarded]:
-    """Give the gate with every request told of, and no records from before."""
-    ctl = gate.axon.kernel.ctl
-    before = ctl.copy()
-    ctl["flow_interval"] = ctl["error_interval"] = 1
-    gate.axon.flows()
-    yield gate
-    for name in ("flow_interval", "error_interval", "audit", "filters"):
-        ctl[name] = before[name]
 
 
 def served(gate: Guarded, port: int) -> list[dict[str, Any]]:

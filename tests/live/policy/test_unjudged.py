@@ -17,7 +17,7 @@ from axon.kernel import diag
 from axon.kernel.system import cgroup_root
 from axon.policy.compiler.layout import HostMode
 from tests.live.agent.test_privileges import confined
-from tests.live.kit.axon import Attacher
+from tests.live.kit.axon import Axon
 from tests.live.kit.enforcing import Enforcing, take_all
 from tests.live.kit.gate import End, Guarded, inside, policy, rest
 from tests.live.kit.packet import ACK, PSH, RST
@@ -36,9 +36,9 @@ _PLACE = ("dev", CABLE, "ingress")
 
 
 @pytest.fixture(scope="module")
-def guarded(world: World, attach_live: Attacher) -> Iterator[Guarded]:
+def guarded(world: World, judging: Axon) -> Iterator[Guarded]:
     """Give a gate that is in front of nothing yet: only the sockets' own hook is there."""
-    made = Guarded(attach_live(), world.server)
+    made = Guarded(judging, world.server)
     yield made
     made.close()
 
