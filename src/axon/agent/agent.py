@@ -159,7 +159,13 @@ class Agent:
         from axon.agent.policies import Policies  # noqa: PLC0415
 
         settings = self._settings
-        return Policies(directory, cgroup_root(), settings.policy_labels, hold=settings.policy_hold)
+        return Policies(
+            directory,
+            cgroup_root(),
+            settings.policy_labels,
+            hold=settings.policy_hold,
+            header=settings.policy_header,
+        )
 
     def _enforced(self, policies: Policies | None) -> Policies | None:
         """Have policies in force and watched: those, or what an earlier agent has left.

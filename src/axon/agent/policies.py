@@ -55,9 +55,11 @@ class Policies:
         labels: Path | None = None,
         *,
         hold: bool = False,
+        header: bool = True,
     ) -> None:
         self._directory = directory
         self._labels = labels
+        self._header = header
         self._library = Library()
         self._cgroup_root = cgroup_root
         self._residents = Residents(cgroup_root, labels, hold=hold)
@@ -79,6 +81,7 @@ class Policies:
         """Bring the policies into force in a gate; raise AxonError or OSError if that fails."""
         if gate.generation == 0:
             gate.mode = HostMode.ENFORCE
+        gate.named = self._header
         self._enforcer = Enforcer(gate, wait_for_runs)
         self._apply(self._enforcer)
 
@@ -94,6 +97,7 @@ class Policies:
             mode = HostMode(kernel.gate.mode).name.lower()
             _log.warning("policies of an earlier agent stay; `axon detach` ends them", mode=mode)
         elif self._enforcer is None and kernel.gate.generation:
+            kernel.gate.named = self._header
             self._enforcer = Enforcer(kernel.gate, wait_for_runs)
             self.look()
         elif self._enforcer is None:

@@ -107,6 +107,15 @@ class Gate:
         return bool(self.generation and self.mode)
 
     @property
+    def named(self) -> bool:
+        """Whether answers to denied requests name the policy, in x-axon-policy."""
+        return bool(self._control["header"][0])
+
+    @named.setter
+    def named(self, value: bool) -> None:
+        self._control["header"][0] = value
+
+    @property
     def newest(self) -> int:
         """The greatest id of a cgroup that is known; those above are held. 0: none is."""
         return int(self._control["newest"][0])

@@ -93,6 +93,10 @@ class Settings:
             "TCP asks again. Off: only policies that select by port or command judge it until then."
         ),
     ] = False
+    policy_header: Annotated[
+        bool,
+        About("Name the policy in a denied request's answer (x-axon-policy), where policy is set."),
+    ] = True
     traffic_hours: Annotated[
         float,
         About(

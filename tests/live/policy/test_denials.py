@@ -90,13 +90,13 @@ def test_the_client_ends_its_stream_at_once(gate: Guarded, anywhere: Listener) -
 def test_not_named(gate: Guarded, loop: Listener) -> None:
     """The answer does not name the policy when that is switched off."""
     gate.allow(loop.port, PUBLIC)
-    gate.gate._control["header"][0] = 0
+    gate.gate.named = False
     try:
         wire = loop.connect()
         wire.client.sendall(get("/secret"))
         expect_403(wire.client, name="")
     finally:
-        gate.gate._control["header"][0] = 1
+        gate.gate.named = True
 
 
 @pytest.mark.parametrize("length", [1, 40, 63])

@@ -70,6 +70,27 @@ def test_other_room(agent: Enforcing, traffic: Traffic, end: object) -> None:
     assert traffic.broken == []
 
 
+def test_whether_answers_name_the_policy(agent: Enforcing, world: World) -> None:
+    """Each agent has what its setting says, whether it takes over the gate's maps or makes others."""
+    listener = Listener(world, world.server, world.server, "127.0.0.1")
+    agent.write(policy("web", listener.port, PUBLIC))
+    try:
+        for named, size in (
+            (False, ""),
+            (True, ""),
+            (False, "2 MiB"),
+            (False, ""),
+            (True, "2 MiB"),
+        ):
+            agent.start(AXON_POLICY_HEADER=str(named).lower(), AXON_POLICY_MEMORY=size)
+            client = listener.connect().client
+            client.sendall(get(DENIED))
+            expect_403(client, name="default/web" if named else "")
+            agent.kill()
+    finally:
+        listener.close()
+
+
 def test_another_layout(agent: Enforcing, traffic: Traffic, tmp_path: Path) -> None:
     """An upgrade to another layout, and back, lets nothing through; connections may be reset."""
     other = object_of_another_layout(tmp_path)
