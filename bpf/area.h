@@ -43,6 +43,7 @@ struct ax_gw {
 	u32 first;		/* no request of this connection has been read before */
 	u32 number;		/* of the packet's first request on its connection */
 	u32 texts;		/* `r` and `t` are of this packet's head */
+	u32 untold;		/* a denial that no record is written of */
 	/* who and where */
 	u64 cgroup;		/* of the server's socket */
 	u64 peer_cgroup;

@@ -43,6 +43,10 @@ AX_GLOBAL int ax_tell_denied(struct __sk_buff *skb, u32 lvl, u32 status)
 
 	if (!g)
 		return 0;
+	if (g->untold) {
+		ax_count(AX_DROP_FLOW_RATE);
+		return 0;
+	}
 	w = ax_claim((u64)(long)skb, &area);
 	if (!w)
 		return 0;

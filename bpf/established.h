@@ -145,14 +145,22 @@ static __always_inline int ax_gate_judge(struct __sk_buff *skb, u32 lvl, struct 
 	w->r = s->r;
 	w->first = !s->n;
 	w->number = s->n;
-	if (!past && w->r.phase == AX_G_START && ax_known_head(skb, lvl, secret)) {
-		ax_gate_keep(g, w, 0);
-		return AX_DO_PASS;
+	if (!past && w->r.phase == AX_G_START) {
+		r = ax_known_head(skb, lvl, secret);
+		if (r < 0)
+			return ax_gate_denied(w, s, c);
+		if (r) {
+			ax_gate_keep(g, w, 0);
+			return AX_DO_PASS;
+		}
 	}
 	if (ax_in_head(w->r.phase) && ax_texts_back(w, sk))
 		return AX_DO_RESET;
-	if (ax_gate_read(skb, lvl, w, secret, past))
+	if (ax_gate_read(skb, lvl, w, secret, past)) {
+		if (!past && s->r.phase == AX_G_START)
+			ax_known_keep_denied(w, lvl, secret);
 		return ax_gate_denied(w, s, c);
+	}
 	if (ax_in_head(w->r.phase) && ax_texts_keep(w, sk))
 		return AX_DO_RESET;
 	ax_gate_keep(g, w, past);

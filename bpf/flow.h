@@ -247,6 +247,19 @@ static __always_inline void ax_tell_body(struct ax_work *w, u32 lvl, const struc
 	ax_tell_of(lvl);
 }
 
+/* Would a denial be told of now? */
+static __always_inline int ax_tells_denials(void)
+{
+	const struct ax_work *w = ax_area(0);
+	const struct ax_ctl *ctl = ax_control();
+	u64 now;
+
+	if (!w || !ctl || ctl->filters)
+		return 1;
+	now = bpf_ktime_get_ns();
+	return (ctl->error_interval && w->next_error <= now) || (ctl->flow_interval && w->next_flow <= now);
+}
+
 /* Does anybody wait for a record of this request? Asked before anything is prepared for one. */
 static __always_inline int ax_worth_telling(struct ax_work *w, const struct ax_ctl *ctl)
 {

@@ -70,6 +70,7 @@ static __always_inline void ax_gate_note(struct __sk_buff *skb, struct ax_gw *w,
 	w->snd_una = s->ack;
 	w->reason = 0;
 	w->texts = 0;
+	w->untold = 0;
 	w->number = 0;
 	w->heads = 0;
 	__builtin_memset(w->src, 0, 32);

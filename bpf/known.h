@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: (MIT OR GPL-2.0-only) */
 /*
  * known.h - heads that this core has judged lately, whatever connection they came on. A client that makes a connection for
- * each request sends the same head on every one: it is compared with what was judged, and not read again.
+ * each request sends the same head on every one, and one that is denied does so by necessity: it is compared with what was
+ * judged, and not read again.
  */
 #ifndef AX_KNOWN_H
 #define AX_KNOWN_H
 
+#include "flow.h"
 #include "memo.h"
 
 #define AX_KNOWN 64	/* a power of two */
@@ -64,7 +66,22 @@ static __always_inline struct ax_known *ax_known_place(const struct ax_gw *w, co
 	return bpf_map_lookup_elem(&ax_gate_known, &at);
 }
 
-/* Is the packet's payload a head that is known? Then w is as if it had been read. */
+/* A known head that is denied. What a record would say of it is not known: it is read anew if there is to be one. */
+static __always_inline int ax_known_denied(struct ax_gw *w, const struct ax_known *known)
+{
+	if (w->soft || ax_tells_denials())
+		return 0;
+	w->heads = 1;
+	w->policy = known->told.policy;
+	w->reason = AX_DENY_RULE;
+	w->untold = 1;
+	/* as much of the method as tells what the answer looks like */
+	w->r.method_len = w->win[4] == ' ' ? 4 : 0;
+	*(u32 *)w->t.method = *(u32 *)w->win;
+	return -1;
+}
+
+/* Is the packet's payload a head that is known? 1, or -1: it is denied. Then w is as if it had been read; else 0. */
 AX_GLOBAL int ax_known_head(struct __sk_buff *skb, u32 lvl, u64 secret)
 {
 	struct ax_gw *w = ax_gate_area(lvl);
@@ -87,6 +104,8 @@ AX_GLOBAL int ax_known_head(struct __sk_buff *skb, u32 lvl, u64 secret)
 		differs |= ((u64 *)&key)[k] ^ ((u64 *)&known->key)[k];
 	if (differs || !ax_head_is(w, known->head, len))
 		return 0;
+	if (known->told.verdict == AX_VERDICT_DROPPED)
+		return ax_known_denied(w, known);
 	w->heads = 1;
 	w->head_end = w->framed = len;
 	w->refills = 1;
@@ -100,7 +119,7 @@ AX_GLOBAL int ax_known_head(struct __sk_buff *skb, u32 lvl, u64 secret)
 	return 1;
 }
 
-/* Keeps the connection's memo, which is the packet's whole payload, for others. */
+/* Keeps the head in the window, which is padded and the packet's whole payload, for other connections. */
 AX_GLOBAL int ax_known_keep(u32 lvl, u64 secret)
 {
 	struct ax_gw *w = ax_gate_area(lvl);
@@ -121,6 +140,21 @@ AX_GLOBAL int ax_known_keep(u32 lvl, u64 secret)
 	known->told = w->told[w->number & (AX_TOLD - 1)];
 	ax_head_copy(known->head, w, len);
 	return 0;
+}
+
+/* Keeps the packet's head, that has just been denied, if it is whole and alone. Where an empty line stands in front of it,
+ * the method does not. */
+static __always_inline void ax_known_keep_denied(struct ax_gw *w, u32 lvl, u64 secret)
+{
+	struct ax_told *told = &w->told[w->number & (AX_TOLD - 1)];
+
+	if (w->reason != AX_DENY_RULE || w->heads != 1 || w->refills != 1 || w->head_end != w->end || w->end > AX_WINDOW ||
+	    w->win[0] == '\r')
+		return;
+	ax_pad_head(w, w->end);
+	told->policy = w->policy;
+	told->verdict = AX_VERDICT_DROPPED;
+	ax_known_keep(lvl, secret);
 }
 
 #endif

@@ -5,6 +5,7 @@ to the same workload, under the same policies.
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
@@ -37,6 +38,17 @@ def one_core() -> Iterator[None]:
     os.sched_setaffinity(0, cores)
 
 
+@pytest.fixture(autouse=True)
+def untold(gate: Guarded) -> Iterator[None]:
+    """Have nobody told of a denial: one that is told of is read anew."""
+    ctl = gate.axon.kernel.ctl
+    before = ctl.copy()
+    ctl["flow_interval"] = ctl["error_interval"] = 0
+    yield
+    for name in ("flow_interval", "error_interval"):
+        ctl[name] = before[name]
+
+
 def known(listener: Listener, raw: bytes, times: int = 3) -> None:
     """Have a request judged, on a connection of its own each time."""
     for _ in range(times):
@@ -45,12 +57,13 @@ def known(listener: Listener, raw: bytes, times: int = 3) -> None:
         wire.finish()
 
 
-def denied(listener: Listener, raw: bytes) -> None:
-    """Assert that a request, its connection's first, is answered for its server."""
-    wire = listener.connect()
-    wire.client.sendall(raw)
-    expect_403(wire.client)
-    expect_nothing(wire.server)
+def denied(listener: Listener, raw: bytes, times: int = 1) -> None:
+    """Assert that a request, its connection's first, is answered for its server each time."""
+    for _ in range(times):
+        wire = listener.connect()
+        wire.client.sendall(raw)
+        expect_403(wire.client, body=b"HEAD " not in raw)
+        expect_nothing(wire.server)
 
 
 def test_each_is_counted(gate: Guarded, anywhere: Listener) -> None:
@@ -194,7 +207,70 @@ def test_head_after_get(gate: Guarded, anywhere: Listener) -> None:
     """Methods are part of what is known."""
     gate.allow(anywhere.port, "{method: GET, path: /pub/*}")
     known(anywhere, get("/pub/a"))
-    wire = anywhere.connect()
-    wire.client.sendall(get("/pub/a").replace(b"GET", b"HEAD", 1))
-    expect_403(wire.client, body=False)
-    expect_nothing(wire.server)
+    denied(anywhere, get("/pub/a").replace(b"GET", b"HEAD", 1), 3)
+
+
+def test_each_denial_is_counted(gate: Guarded, anywhere: Listener) -> None:
+    """What is denied again is answered and counted like the first, with its reason."""
+    gate.allow(anywhere.port, PUBLIC)
+    before, reasons = gate.verdicts(), Counter(gate.denials())
+    requests = [get("/secret"), get("/secret").replace(b"GET", b"HEAD", 1), post("/secret", b"")]
+    requests += [get("/secret", "X: " + "x" * 300), get("/secret", "X: " + "x" * 600)]
+    requests += [b"\r\n" + raw for raw in requests[:2]]
+    for raw in requests:
+        denied(anywhere, raw, 4)
+    after = gate.verdicts()
+    assert (after.forwarded - before.forwarded, after.dropped - before.dropped) == (0, 28)
+    assert Counter(gate.denials()) - reasons == {"RULE": 28}
+    gate.allow(anywhere.port, SECRET)
+    known(anywhere, get("/secret"))
+
+
+def test_denied_and_then_audited(gate: Guarded, anywhere: Listener) -> None:
+    """What is known to be denied is let by as soon as the mode is audit."""
+    gate.allow(anywhere.port, PUBLIC)
+    denied(anywhere, get("/secret"), 3)
+    before = gate.verdicts()
+    gate.gate.mode = HostMode.AUDIT
+    known(anywhere, get("/secret"))
+    after = gate.verdicts()
+    assert (after.audit - before.audit, after.dropped - before.dropped) == (3, 0)
+
+
+def test_denied_behind_another(gate: Guarded, anywhere: Listener) -> None:
+    """A head that is known to be denied is so as a connection's second request, and its first one is answered."""
+    gate.allow(anywhere.port, PUBLIC)
+    for _ in range(3):
+        wire = anywhere.connect()
+        wire.exchange(get("/pub/a"))
+        wire.client.sendall(get("/secret"))
+        expect_403(wire.client)
+        expect_nothing(wire.server)
+
+
+def test_the_end_of_a_denied_head(gate: Guarded, anywhere: Listener) -> None:
+    """The rest of a head that is denied is no head, though it looks like one that is allowed."""
+    gate.allow(anywhere.port, PUBLIC)
+    for _ in range(3):
+        wire = anywhere.connect()
+        wire.client.sendall(b"GET /secret HTTP/1.1\r\nX: ")
+        wire.server.recv(100)
+        wire.client.sendall(get("/pub/b"))
+        expect_403(wire.client)
+        expect_nothing(wire.server)
+    known(anywhere, get("/pub/b"))
+
+
+def test_a_told_denial_says_what_was_asked(told: Guarded, anywhere: Listener) -> None:
+    """A record of a denied request has its path, however often it was denied before."""
+    told.allow(anywhere.port, PUBLIC)
+    ctl = told.axon.kernel.ctl
+    for interval in (0, 1):
+        ctl["flow_interval"] = ctl["error_interval"] = interval
+        denied(anywhere, get("/secret"), 4)
+    flows = [
+        f["path"]
+        for f in told.axon.flows()
+        if f["role"] == "server" and int(f["lport"]) == anywhere.port
+    ]
+    assert flows == ["/secret"] * 4
