@@ -193,7 +193,7 @@ enum ax_deny {
 	AX_DENY_OVERRIDE,	/* a field that would make another method or path of it: X-HTTP-Method-Override, X-HTTP-Method, X-Method-Override; X-Original-URL or X-Rewrite-URL that is no whole URL; also with other signs for hyphens */
 	AX_DENY_LONG_HEAD,	/* a head of more than 256 KiB */
 	AX_DENY_RESENT,		/* bytes sent again, not taken by TCP yet, that are not what was judged */
-	AX_DENY_POSITION,	/* a connection whose position in the framing is not known (older than the programs) */
+	AX_DENY_POSITION,	/* a connection whose position in the framing is not known (it carried requests that nothing judged) */
 	AX_DENY_UNJUDGED,	/* bytes that reached the socket's hook without having been judged in front of it */
 	AX_DENY_URGENT,		/* urgent data */
 	AX_DENY_ORDER,		/* bytes ahead of those that have been judged, or to be denied before TCP has taken all in front of them: dropped, they come again */

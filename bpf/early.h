@@ -133,8 +133,10 @@ AX_GLOBAL int ax_gate_early(struct __sk_buff *skb, u32 lvl, u64 secret)
 		e->s.memo = w->told[0];
 	e->s.r = w->r;
 	if (kept && kept->s.start == w->seq) {
-		if (ax_early_same(kept, e))
+		if (ax_early_same(kept, e)) {
+			kept->at = e->at;
 			return r;
+		}
 		/* Both may wait behind us, and TCP takes the one that it comes to first: there is one state, so only one packet
 		 * passes. Later it is one that was lost, and comes again. */
 		w->reason = AX_DENY_RESENT;

@@ -22,7 +22,7 @@ static __always_inline int ax_nothing_owed(const struct ax_gate_state *s, const 
 		return 0;
 	if (!s->n)
 		return !w->sent;	/* nor has the server said anything unasked */
-	return c && c->kind == AX_KIND_HTTP && c->resp.n == s->n;
+	return c && c->kind == AX_KIND_HTTP && !(c->flags & AX_C_LOOSE) && c->resp.n == s->n;
 }
 
 /* Takes the connection for this run. 0: another core has it. */
@@ -37,13 +37,23 @@ static __always_inline int ax_gate_take(struct ax_gate *g)
 	return mine;
 }
 
-/* What the decided part of an answer is: the last request asked for WebSocket, and its answer says what follows. */
+/* Has the server said that it goes on in the protocol that the last request asked for (101)? The observer, which reads its
+ * answers, must have counted as many requests as were let by here, and never have lost its place: a client can bring that
+ * about, and have another answer taken for this one's. */
+static __always_inline int ax_switched(const struct ax_gate_state *s, const struct ax_conn *c)
+{
+	return c && c->kind == AX_KIND_UPGRADED && c->status == 101 && !(c->flags & AX_C_LOOSE) && c->resp.n == s->n;
+}
+
+/* The last request asked for WebSocket, and its answer says what follows. */
 static __always_inline void ax_gate_upgraded(struct ax_gate_state *s, const struct ax_conn *c)
 {
-	if (c && c->kind == AX_KIND_UPGRADED)
+	if (ax_switched(s, c))
 		s->r.phase = AX_G_PASS;
-	else if (c && c->kind == AX_KIND_HTTP && c->resp.n == s->n)
-		s->r.phase = AX_G_START;
+	else if (!c || (c->kind == AX_KIND_HTTP && !(c->flags & AX_C_LOOSE)))
+		s->r.phase = c && c->resp.n == s->n ? AX_G_START : AX_G_UPGRADE;
+	else
+		s->r.phase = AX_G_LOST;
 }
 
 /* Brings a connection up to the generation in force: who asks, and whether what was decided before still holds. */
@@ -61,7 +71,7 @@ static __always_inline int ax_gate_renew(struct __sk_buff *skb, u32 lvl, struct 
 	if (changed) {
 		s->memo_len = 0;
 		/* let by unread under another set */
-		if (s->r.phase == AX_G_PASS && !(c && c->kind == AX_KIND_UPGRADED))
+		if (s->r.phase == AX_G_PASS && !ax_switched(s, c))
 			s->r.phase = AX_G_LOST;
 	}
 	if (!w->soft && (s->r.phase == AX_G_LOST || (s->r.phase == AX_G_START && !s->n)) && ax_allowed_unread(lvl, secret)) {
@@ -73,9 +83,21 @@ static __always_inline int ax_gate_renew(struct __sk_buff *skb, u32 lvl, struct 
 	return 0;
 }
 
+/* Has TCP all of the packet already? It answers such a one, so that its sender knows, and reads none of it. */
+static __always_inline int ax_is_old(const struct ax_gw *w)
+{
+	return (s32)(w->seq + w->end - w->rcv_nxt) <= 0;
+}
+
 /* What is decided without a look at the payload; else AX_DO_READ. */
 static __always_inline int ax_gate_unread(struct ax_gw *w, struct ax_gate_state *s, const struct ax_conn *c)
 {
+	if (!w->soft && ax_is_old(w)) {
+		if (!(w->tcp_flags & AX_TCP_URG))
+			return AX_DO_PASS;
+		w->reason = AX_DENY_STRAY;	/* anybody may have sent it */
+		return AX_DO_DROP;
+	}
 	if (s->r.phase == AX_G_UPGRADE)
 		ax_gate_upgraded(s, c);
 	if (s->r.phase == AX_G_PASS) {
@@ -271,6 +293,11 @@ static __always_inline int ax_gate_established(struct __sk_buff *skb, u32 lvl, s
 	if ((s32)(w->snd_una - w->snd_nxt) > 0)
 		w->snd_nxt = w->snd_una;
 	if (w->optioned && !w->soft && ax_multipath(skb, lvl)) {
+		/* a reset is answered to what TCP would take next, and nothing to what anybody may have sent */
+		if (ax_is_old(w) || (s32)(w->seq - w->rcv_nxt) > 0) {
+			w->reason = AX_DENY_STRAY;
+			return AX_DO_DROP;
+		}
 		w->reason = AX_DENY_MULTIPATH;
 		return AX_DO_RESET;
 	}

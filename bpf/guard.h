@@ -55,16 +55,21 @@ static __always_inline u32 ax_packet_pair(struct __sk_buff *skb, struct ax_pair 
 	return off;
 }
 
-/* Has this packet for a listener been judged in front of it? */
+/* Has this packet for a listener been judged in front of it, just now? Of what was judged on an older connection with the same
+ * ports nothing is known here. */
 static __always_inline int ax_judged_early(struct __sk_buff *skb, u32 seq_end)
 {
+	u8 th[16] __attribute__((aligned(8)));
 	struct ax_pair pair = {};
 	struct ax_early *e;
+	u32 off, seq;
 
-	if (!ax_packet_pair(skb, &pair))
+	off = ax_packet_pair(skb, &pair);
+	if (!off || bpf_skb_load_bytes(skb, off, th, sizeof(th)))
 		return 0;
+	seq = bpf_ntohl(*(u32 *)(th + 4)) + !!(th[13] & AX_TCP_SYN);
 	e = bpf_map_lookup_elem(&ax_early, &pair);
-	return e && (s32)(seq_end - e->s.next) <= 0;
+	return e && e->s.start == seq && (s32)(seq_end - e->s.next) <= 0 && bpf_ktime_get_ns() - e->at < AX_EARLY_DOUBT;
 }
 
 /* Has the agent end the connection of a packet that is dropped unjudged, so that its client does not wait: if TCP would have

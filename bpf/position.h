@@ -13,16 +13,18 @@
 #include "early.h"
 #include "memo.h"
 
-/* The state of a connection that we have not judged before: fresh, adopted, or known from the observer. Returns what was
+/* The state of a connection that we have not judged before: fresh, adopted, or, where nothing is denied, known from the
+ * observer. That reads as lenient servers do, and which of two such readings its server has is not known. Returns what was
  * adopted, or 0. */
 static __always_inline struct ax_early *ax_gate_begin(struct ax_gate_state *s, struct ax_gw *w,
 						     const struct ax_conn *c, u64 received)
 {
+	u8 doubtful = s->doubtful;
 	struct ax_early *e;
 
 	s->next = w->rcv_nxt;
 	s->r.phase = AX_G_LOST;
-	if (s->doubtful && !w->soft)
+	if (doubtful && !w->soft)
 		return 0;
 	if (!received) {
 		s->r.phase = AX_G_START;
@@ -32,15 +34,30 @@ static __always_inline struct ax_early *ax_gate_begin(struct ax_gate_state *s, s
 	if (e) {
 		if (e->s.offs == w->offs && e->s.start == w->rcv_nxt - (u32)received && (s32)(e->s.next - w->rcv_nxt) >= 0) {
 			*s = e->s;
+			s->doubtful |= doubtful;
 			return e;
 		}
 	}
-	if (c && c->kind == AX_KIND_HTTP && c->role == AX_ROLE_SERVER && c->req.phase == AX_PH_START && !c->reqr.carry &&
-	    c->req.nxt == w->rcv_nxt && !c->early && !c->doubt) {
+	s->doubtful = 1;
+	if (w->soft && c && c->kind == AX_KIND_HTTP && c->role == AX_ROLE_SERVER && c->req.phase == AX_PH_START &&
+	    !c->reqr.carry && c->req.nxt == w->rcv_nxt && !c->early && !c->doubt) {
 		s->r.phase = AX_G_START;
 		s->n = c->req.n;
 	}
 	return 0;
+}
+
+/* As much of the kernel's struct as is read; its offset is relocated at load. */
+struct tcp_sock {
+	u16 urg_data;		/* not 0: an urgent byte is announced, or not read yet */
+} __attribute__((preserve_access_index));
+
+/* Will TCP take a byte out of the stream that the server reads (RFC 6093)? */
+static __always_inline int ax_urgent(struct bpf_sock *sk)
+{
+	struct tcp_sock *tp = bpf_skc_to_tcp_sock(sk);
+
+	return tp && tp->urg_data;
 }
 
 /* Finds where a connection's reading stands, if that is not known. */
@@ -51,6 +68,9 @@ static __always_inline void ax_gate_find(struct ax_gw *w, struct bpf_sock *sk, s
 	struct ax_early *early;
 	struct ax_texts *texts;
 
+	/* a mark that came while nothing was judged is for what comes now */
+	if ((s->r.phase == AX_G_LOST || s->offs != w->offs) && ax_urgent(sk))
+		s->doubtful = 1;
 	/* TCP has taken what was never judged: nothing was, for a while (mode off). What is decided reaches less than 2 GiB
 	 * ahead, so that more than those have not been judged either, wherever the numbers have wrapped to. A run on another
 	 * core may have counted later than this one, and more. */

@@ -49,8 +49,6 @@ def policies(maps: Mapping[str, Map], before: Enforced) -> None:
     control["mode"][0] = before.mode
     control["gen"][0] = before.generation
     if "offs" in (control.dtype.names or ()):
-        # What connections have seen is kept: they are not to find a number again that stands for
-        # another time.
-        control["offs"][0] = 0 if before.offs is None else before.offs + 1 & 0xFFFF_FFFF
+        control["offs"][0] = before.offs or 0  # connections go on with what they have seen
     half = maps[DIRECTORY].entries // 2 * (before.generation & 1)
     maps[DIRECTORY].mapped(half, 1)["serial"] = before.serial

@@ -246,12 +246,10 @@ def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosts]:
             ip("link", "set", card, "netns", place.name)
             ip("-n", place.name, "link", "set", card, "name", "card", "up")
         guarded = Guarded(attacher(), world.server)
-        points = inside(world.server, lambda: Points(guarded.gate))
-        port = world.port()
-        guarded.allow(port, PUBLIC)
-        yield Hosts(world, guarded, points, port)
-        guarded.release()
-        points.close()
+        with guarded.everywhere() as points:
+            port = world.port()
+            guarded.allow(port, PUBLIC)
+            yield Hosts(world, guarded, points, port)
     finally:
         attacher.close()
         world.close()

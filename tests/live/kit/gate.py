@@ -5,14 +5,15 @@ from __future__ import annotations
 import re
 import socket
 import threading
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 import pytest
 
+from axon.agent.points import Points
 from axon.kernel import tc
 from axon.kernel.system import cgroup_root, enter_network
 from axon.policy.compiler.compile import Compiled, Host
@@ -127,6 +128,23 @@ class Guarded:
     def close(self) -> None:
         """Detach the gate."""
         self._detach.close()
+
+    @contextmanager
+    def everywhere(self) -> Iterator[Points]:
+        """Judge what passes on any interface of the place, as an agent there would."""
+        points = inside(self.place, lambda: Points(self.gate))
+        yield points
+        self.release()
+        points.close()
+        inside(self.place, self._leave)
+
+    def _leave(self) -> None:
+        # another place's interfaces may have the same numbers
+        for index, _ in socket.if_nameindex():
+            for egress in (False, True):
+                tc.detach(tc.Point(index, egress))
+            with suppress(OSError):
+                self.gate.forget(index)
 
 
 def policy(name: str, port: int, *rules: str, spec: str = "") -> str:

@@ -9,10 +9,8 @@ from contextlib import suppress
 
 import pytest
 
-from axon.agent.points import Points
-from axon.kernel import tc
 from tests.live.kit.axon import Axon
-from tests.live.kit.gate import Guarded, inside, rest
+from tests.live.kit.gate import Guarded, rest
 from tests.live.kit.raw import Raw
 from tests.live.kit.wire import Listener, get, head
 from tests.live.kit.world import World
@@ -40,23 +38,14 @@ def busy(raw: Raw) -> None:
         raw.put(raw.frame(b"")[:12] + JUNK)
 
 
-def _detach() -> None:
-    for _, name in socket.if_nameindex():
-        for egress in (False, True):
-            tc.detach(tc.Point(socket.if_nametoindex(name), egress))
-
-
 @pytest.fixture(scope="module")
 def ahead(world: World, judging: Axon) -> Iterator[Guarded]:
     """Give a gate on the client's end of the cable, as on a container's: packets wait behind it."""
     made = Guarded(judging, world.client)
-    points = inside(world.client, lambda: Points(made.gate))
-    world.client.run("tc", "qdisc", "add", "dev", "cable1", "root", *SLOW)
-    yield made
-    world.client.run("tc", "qdisc", "del", "dev", "cable1", "root")
-    made.release()
-    points.close()
-    inside(world.client, _detach)
+    with made.everywhere():
+        world.client.run("tc", "qdisc", "add", "dev", "cable1", "root", *SLOW)
+        yield made
+        world.client.run("tc", "qdisc", "del", "dev", "cable1", "root")
 
 
 @pytest.mark.parametrize("six", [False, True], ids=["4", "6"])

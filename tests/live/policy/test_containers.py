@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 
-from axon.agent.points import Points
 from axon.policy.compiler.compile import Host
 from axon.policy.language.labels import Party
 from axon.policy.language.model import Network
@@ -27,7 +26,6 @@ from tests.live.kit.gate import (
     expect_403,
     expect_nothing,
     forbidden,
-    inside,
     rest,
 )
 from tests.live.kit.wire import Listener, get, head, post
@@ -49,7 +47,6 @@ class Site:
     box: Place
     other: Place
     guarded: Guarded
-    points: Points
     cgroup: Path
     four: str
     six: str
@@ -121,10 +118,8 @@ def site(world: World, judging: Axon, request: pytest.FixtureRequest) -> Iterato
     try:
         four, six = request.param(host, box, other)
         guarded = Guarded(judging, host)
-        points = inside(host, lambda: Points(guarded.gate))
-        yield Site(host, box, other, guarded, points, cgroup, four, six)
-        guarded.release()
-        points.close()
+        with guarded.everywhere():
+            yield Site(host, box, other, guarded, cgroup, four, six)
     finally:
         box.close()
         world.remove(host)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import pytest
 
-from axon.agent.points import Points
 from tests.live.kit.axon import Axon
 from tests.live.kit.gate import (
     Guarded,
@@ -16,7 +15,6 @@ from tests.live.kit.gate import (
     expect_403,
     expect_nothing,
     forbidden,
-    inside,
     rest,
 )
 from tests.live.kit.wire import Listener, get, head, post
@@ -79,10 +77,8 @@ def site(world: World, judging: Axon, request: pytest.FixtureRequest) -> Iterato
     cable = world.join(server, client)
     net = join((server, client), cable)
     guarded = Guarded(judging, server)
-    points = inside(server, lambda: Points(guarded.gate))
-    yield Site(server, client, guarded, net)
-    guarded.release()
-    points.close()
+    with guarded.everywhere():
+        yield Site(server, client, guarded, net)
     world.remove(server)
     world.remove(client)
 

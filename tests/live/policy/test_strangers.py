@@ -8,11 +8,12 @@ from axon.policy.compiler.layout import HostMode
 from tests.live.kit.gate import Guarded, rest
 from tests.live.kit.packet import ACK, PSH, SYN
 from tests.live.kit.raw import Raw
-from tests.live.kit.wire import Listener, get, head, post, receive
+from tests.live.kit.wire import OK, Listener, get, head, post, receive
 from tests.live.kit.world import World
 from tests.live.policy.test_attacks import (
     BAD,
     GOOD,
+    URG,
     Make,
     exchange,
     expect_unread,
@@ -180,3 +181,93 @@ def test_decoy_and_off_for_a_while(make: Make, gate: Guarded, early: bool) -> No
     expect_unread(server)
     if early:
         raw.close()
+
+
+def behind(raw: Raw, sent: bytes) -> None:
+    """Go on behind what was sent."""
+    raw.seq = (raw.seq + len(sent)) % 2**32
+
+
+def test_a_switch_that_is_another_answer(make: Make) -> None:
+    """Who has the observer lose its place cannot have the answer to a CONNECT taken for that to an upgrade: a body in more
+    pieces than are kept, and then requests in such packets that the observer reads what is a field's value.
+    """
+    raw, server = make()
+    front = head("POST /pub/a HTTP/1.1", "Host: a", "Content-Length: 2000")
+    raw.send(front)
+    assert receive(server, len(front)) == front
+    behind(raw, front)
+    for k in (*range(1, 20, 2), *range(0, 20, 2)):
+        raw.send(b"b" * 100, at=k * 100)
+    receive(server, 2000)
+    raw.seq = (raw.seq + 2000) % 2**32
+    inner = b"CONNECT a:1 HTTP/1.1\r\nUpgrade: websocket\r\n\r\n"
+    for part in (
+        b"GET /pub/a HTT",
+        b"P/1.1\r\nHost: a\r\n\r\nGET /pub/b HTTP/1.1\r\nHost: a\r\nX: ",
+        inner,
+    ):
+        raw.send(part)
+        assert receive(server, len(part)) == part
+        behind(raw, part)
+        server.sendall(OK)
+        got = raw.wait(lambda s: bool(s.data))
+        raw.ack = (got.seq + len(got.data)) % 2**32
+        raw.send(flags=ACK)
+    raw.send(BAD)
+    expect_unread(server)
+
+
+@pytest.mark.parametrize("at", [-2000, -500, 100_000])
+@pytest.mark.parametrize("kind", ["multipath", "urgent", "both"])
+def test_forged_to_reset_another_s_connection(make: Make, kind: str, at: int) -> None:
+    """What TCP has already, or would not take yet, does not end a connection: anybody may have sent it."""
+    raw, server = make()
+    for _ in range(20):
+        exchange(raw, server)
+    how: dict[str, object] = {}
+    if kind != "urgent":
+        how["options"] = b"\x1e\x0c\x20\x05" + bytes(8)
+    if kind != "multipath":
+        how |= {"flags": ACK | PSH | URG, "urgent": 1}
+    raw.send(b"x", at=at, **how)
+    expect_unread(server)
+    exchange(raw, server)
+
+
+@pytest.mark.parametrize("used", [False, True])
+def test_urgent_mark_from_before(make: Make, gate: Guarded, used: bool) -> None:
+    """A mark that came while nothing was judged takes no byte out of what is judged then; `used`: of a connection that was
+    judged before.
+    """
+    raw, server = make() if used else (fresh(make), None)
+    if server is not None:
+        exchange(raw, server)
+    gate.gate.mode = HostMode.OFF
+    raw.send(flags=ACK)
+    front = b"GET /pub/.x./secret HTTP/1.1\r\nHost: a\r\n\r\n"
+    raw.send(flags=ACK | URG, urgent=front.index(b"x") + 1)
+    gate.gate.mode = HostMode.ENFORCE
+    raw.send(front)
+    assert (rest(server, 0.3).data if server else read_by_all(make)) in {b"", front}
+    if not used:
+        raw.close()
+
+
+def test_urgent_mark_behind_first_data(make: Make, gate: Guarded) -> None:
+    """What is known of such a mark is not forgotten with what else is found of the connection."""
+    raw = fresh(make)
+    gate.gate.mode = HostMode.AUDIT
+    raw.send(GOOD)
+    server = make.listener.accept()  # type: ignore[attr-defined]
+    assert receive(server, len(GOOD)) == GOOD
+    behind(raw, GOOD)
+    front = b"GET /pub/.x./secret HTTP/1.1\r\nHost: a\r\n\r\n"
+    raw.send(flags=ACK | URG, urgent=len(GOOD) + front.index(b"x") + 1)
+    raw.send(GOOD)
+    assert receive(server, len(GOOD)) == GOOD
+    behind(raw, GOOD)
+    gate.gate.mode = HostMode.ENFORCE
+    raw.send(front)
+    expect_unread(server)
+    raw.close()

@@ -266,6 +266,19 @@ def test_audited_in_doubt_and_then_enforced(
     expect_nothing(wire.server)
 
 
+@pytest.mark.parametrize("mode", [HostMode.OFF, HostMode.AUDIT])
+def test_older_and_then_enforced(gate: Guarded, anywhere: Listener, mode: HostMode) -> None:
+    """Nor is it known of what came while nothing was judged: not what it was, and so not how its server has framed it."""
+    wire = anywhere.connect()
+    wire.exchange(b"POST /pub/a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding : chunked\r\n\r\n")
+    gate.allow(anywhere.port, PUBLIC, mode=mode)
+    if mode is HostMode.AUDIT:
+        wire.exchange(get("/pub/a"))
+    gate.gate.mode = HostMode.ENFORCE
+    wire.client.sendall(get("/pub/a"))
+    expect_nothing(wire.server)
+
+
 def test_audited_and_then_enforced(gate: Guarded, anywhere: Listener) -> None:
     """A request that only mode audit has let by is denied as soon as the mode is enforce, to the byte the same."""
     gate.allow(anywhere.port, PUBLIC, mode=HostMode.AUDIT)

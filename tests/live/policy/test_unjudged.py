@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 
@@ -191,10 +191,9 @@ def test_one_packet_ends_nothing(world: World, gate: Guarded, ending: Ending) ->
 
 
 def test_a_policy_for_an_open_connection(gate: Guarded, ending: Ending, listener: Listener) -> None:
-    """A connection that is open when its server becomes selected is judged, and goes on."""
+    """A connection that is open when its server becomes selected is judged, and goes on if nothing came on it before."""
     with attached(gate):
         wire = listener.connect()
-        wire.exchange(get("/pub/a"))
         gate.allow(listener.port, PUBLIC)
         for i in range(5):
             wire.exchange(get(f"/pub/{i}"))
@@ -346,3 +345,31 @@ def test_doctor() -> None:
         (row,) = [one for one in shown["features"] if one["name"] == "ending sockets"]
         assert row["state"] == "ok"
         assert where in row["detail"]
+
+
+def test_first_data_of_an_older_connection(gate: Guarded, world: World) -> None:
+    """What was judged on a connection with the same ports says nothing of first data that nobody has judged."""
+    listener = Listener(world, world.server, world.client, world.server.ip4)
+    gate.allow(listener.port, PUBLIC)
+    gate.forged = True
+    first = Raw(world, listener.port, isn=1 << 20)
+    with attached(gate):
+        first.connect(last=False)
+        request = get("/pub/" + "a" * 900)
+        first.send(request)
+        assert rest(listener.accept(), 0.2).data == request
+        first.seq += len(request)
+        first.close()
+    for before in (500, 0):
+        second = Raw(world, listener.port, isn=(1 << 20) - before)
+        second.sport = first.sport
+        if not before:
+            time.sleep(1)
+        second.connect(last=False)
+        with more(gate):
+            second.send(get("/secret"))
+        listener.socket.settimeout(0.3)
+        with suppress(TimeoutError):
+            assert rest(listener.accept(), 0.3).data == b""
+        second.close()
+    listener.close()
