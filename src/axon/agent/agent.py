@@ -90,6 +90,7 @@ class Agent:
     async def _start(self) -> None:
         settings = self._settings
         process.keep_memory_small()
+        process.open_many_files()
         policies = self._of_files()
         kernel = self._kernel = attach(settings, enforce=policies.enforce if policies else None)
         self._closing.callback(self._let_go)

@@ -137,7 +137,8 @@ class Ending:
         with the cgroups; and the cgroups with processes of which that may not be known.
         """
         tree = CgroupTree(self._root)
-        tree.walk()
+        with suppress(OSError):  # of none is anything known then
+            tree.walk()
         found: dict[int, tuple[bpf.Fd, set[int]]] = {}
         hidden: set[int] = set()
         own = Path("/proc/thread-self/ns/net").stat().st_ino

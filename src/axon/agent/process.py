@@ -6,6 +6,7 @@ import ctypes
 import gc
 import os
 import platform
+import resource
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -25,6 +26,13 @@ def keep_memory_small() -> None:
         libc = ctypes.CDLL(None)
         libc.mallopt(_M_MMAP_THRESHOLD, _LARGE)
         libc.mallopt(_M_TRIM_THRESHOLD, _LARGE)
+
+
+def open_many_files() -> None:
+    """Raise the limit of open files as far as is allowed: nothing here is in want of a low one."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def settle() -> None:

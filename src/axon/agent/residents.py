@@ -43,11 +43,19 @@ class Residents:
         self._networks: dict[Network, Party] = {}
 
     def look(self) -> Host:
-        """Return who is there now, by what the file said when it was read."""
-        self._walk()
-        there = self._tree.there()
-        known = self._undisputed
-        self._undisputed = {one: known.get(one) or undisputed(one[1], self._root) for one in there}
+        """Return who is there now, by what the file said when it was read.
+
+        Raise PolicyError when that cannot be found out: nobody is to be taken for gone then.
+        """
+        try:
+            self._walk()
+            there = self._tree.there()
+            known = self._undisputed
+            self._undisputed = {
+                one: known.get(one) or undisputed(one[1], self._root) for one in there
+            }
+        except OSError as error:
+            raise PolicyError(f"The cgroups of this host cannot be looked at: {error}.") from error
         cgroups = {one[0]: self.party(path) for one, path in self._undisputed.items()}
         return Host(cgroups, self._networks, given=self._given, newest=self._newest)
 

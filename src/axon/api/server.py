@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
@@ -21,6 +22,8 @@ from axon.export.negotiate import negotiate
 from axon.settings import Listen
 
 _SOCKET_MODE = 0o660
+CONNECTIONS = 64
+"""At one TCP address. A descriptor each is what they could take from the rest of the agent."""
 
 
 class Server:
@@ -109,14 +112,27 @@ class Server:
 
     async def _tcp(self, application: web.Application, listen: Listen, setting: str) -> int:
         runner = await self._runner(application)
+        server = runner.server
+        assert server is not None, "it is set up"  # noqa: S101 - for the type checker
+
+        def connection() -> asyncio.Protocol:
+            # The oldest give way: whoever leaves connections open is to shut nobody out.
+            there = [one.transport for one in server.connections if one.transport]
+            for transport in there[: max(0, len(there) + 1 - CONNECTIONS)]:
+                transport.abort()
+            return server()
+
         try:
-            await web.TCPSite(runner, listen.host, listen.port, reuse_address=True).start()
+            listening = await asyncio.get_running_loop().create_server(
+                connection, listen.host, listen.port, reuse_address=True
+            )
         except OSError as error:
             raise ApiError(
                 f"Cannot listen on {listen}: {os.strerror(error.errno or 0)}. "
                 f"Set {setting} to a free address of this host, or to off."
             ) from error
-        port: int = runner.addresses[0][1]
+        self._closing.callback(listening.close)
+        port: int = listening.sockets[0].getsockname()[1]
         return port
 
     # --- handlers ------------------------------------------------------------------------------------

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterable
-from contextlib import suppress
 from pathlib import Path
 
 _DEEPEST = 64
+GONE = frozenset({errno.ENOENT, errno.ENODEV, errno.ENOTDIR})
+"""Errors that mean that a cgroup went while it was looked at. Others say nothing of it."""
+_PASSED = GONE | {errno.EACCES, errno.ENAMETOOLONG}
+"""These too, which a cgroup's owner can bring about: the walk is not to be stopped by one."""
 
 
 class CgroupTree:
@@ -39,10 +43,15 @@ class CgroupTree:
         return max(self._ids.values(), default=0)
 
     def walk(self) -> None:
-        """Find out what is there now. cgroups that are gone stay known: their series may live on."""
-        found: dict[int, str] = {}
-        with suppress(OSError):
-            found[self._root.stat().st_ino] = "/"
+        """Find out what is there now. cgroups that are gone stay known: their series may live on.
+
+        Raise OSError if that is not possible, such as for want of file descriptors, or because another
+        file system is mounted there by now: nothing is taken for gone then.
+        """
+        root = self._root.stat().st_ino
+        if self._ids.get("/", root) != root:
+            raise OSError(errno.ENODEV, "It is not the cgroup tree that it was", str(self._root))
+        found = {root: "/"}
         level: Iterable[tuple[str, str]] = [(str(self._root), "")]
         for _ in range(_DEEPEST):
             below = [entry for folder, path in level for entry in _children(folder, path, found)]
@@ -62,11 +71,14 @@ class CgroupTree:
 def _children(folder: str, path: str, found: dict[int, str]) -> list[tuple[str, str]]:
     """Note the cgroups directly below one; return their folders and paths."""
     below = []
-    # A cgroup may go while it is looked at.
-    with suppress(OSError), os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.is_dir(follow_symlinks=False):
-                name = f"{path}/{entry.name}"
-                found[entry.inode()] = name
-                below.append((entry.path, name))
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    name = f"{path}/{entry.name}"
+                    found[entry.inode()] = name
+                    below.append((entry.path, name))
+    except OSError as error:
+        if error.errno not in _PASSED:
+            raise
     return below

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import time
 from collections.abc import Callable, Hashable
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
@@ -210,7 +211,8 @@ class Identity:
         return tries < _TRIES or now - last >= _RETRY
 
     def _walk(self) -> None:
-        self._tree.walk()
+        with suppress(OSError):  # names wait
+            self._tree.walk()
         self._tree.keep({end.cgroup for end in self._known})
         self._next_walk = self._clock() + _WALK_EVERY
 

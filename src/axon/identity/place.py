@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from axon.identity.cgroups import GONE
+
 # Kubernetes, by any runtime and either cgroup driver.
 _POD = re.compile(
     r"pod([0-9a-f]{8}(?:[-_][0-9a-f]{4}){3}[-_][0-9a-f]{12}|[0-9a-f]{32})(?:\.slice)?$"
@@ -67,7 +69,8 @@ def undisputed(path: str, root: Path) -> str:
 
     Who owns a cgroup's directory names those below it: a user's service manager, a unit with
     Delegate=, a container. So what is named by somebody else than who owns the tree at `root`, and
-    whatever lies within a container, is left away.
+    whatever lies within a container, is left away; of one that is gone all is. Raise OSError if it cannot
+    be looked at.
     """
     parts = path.strip("/").split("/")
     folder = root
@@ -79,8 +82,10 @@ def undisputed(path: str, root: Path) -> str:
             if _container(parts, at):
                 return "/" + "/".join(parts[: at + 1])
             folder /= part
-    except OSError:
-        return "/"  # it is gone
+    except OSError as error:
+        if error.errno not in GONE:
+            raise
+        return "/"
     return path
 
 

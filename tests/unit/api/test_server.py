@@ -20,7 +20,7 @@ from axon.api import openapi, schema
 from axon.api.client import Client
 from axon.api.endpoints import ENDPOINTS, Endpoint
 from axon.api.filters import FlowFilter
-from axon.api.server import Server
+from axon.api.server import CONNECTIONS, Server
 from axon.errors import ApiError
 from axon.settings import Listen
 from tests.unit.api.source import FLOW, SNAPSHOT, FakeSource
@@ -58,6 +58,11 @@ async def running(tmp_path: Path) -> AsyncIterator[Running]:
     async with Server(found.source) as server:
         await server.serve_socket(found.path)
         yield found
+
+
+def open_files() -> int:
+    """Return how many files this process has open."""
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def schema_of(endpoint: Endpoint, status: int) -> dict[str, Any]:
@@ -171,6 +176,24 @@ async def test_a_place_that_cannot_be_used_is_an_error(tmp_path: Path) -> None:
             port = taken.getsockname()[1]
             with pytest.raises(ApiError, match="Set metrics_listen"):
                 await server.serve_metrics(Listen("127.0.0.1", port))
+
+
+async def test_connections_are_bounded(running: Running) -> None:
+    """Of those that are left open the oldest give way, so that nobody is shut out and files are left."""
+    before = open_files()
+    async with Server(running.source) as server:
+        port = await server.serve_metrics(Listen("127.0.0.1", 0))
+        idle = []
+        for _ in range(20):
+            idle += [await asyncio.open_connection("127.0.0.1", port) for _ in range(15)]
+        assert (await running.tcp("/healthz", port))[0] == 200
+        assert await asyncio.wait_for(idle[0][0].read(), 5) == b""
+        kept = open_files() - before - len(idle)
+        assert CONNECTIONS / 2 < kept < CONNECTIONS + 10
+        idle[-1][1].write(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert (await idle[-1][0].readline()).startswith(b"HTTP/1.1 200")
+        for _, writer in idle:
+            writer.close()
 
 
 async def test_metrics_are_served_in_the_form_asked_for(running: Running) -> None:

@@ -112,3 +112,10 @@ def test_undisputed(tmp_path: Path, path: str, given_away: str, undisputed_part:
 def test_undisputed_and_gone(tmp_path: Path) -> None:
     """Of a cgroup that is gone nothing is."""
     assert undisputed("/system.slice/nginx.service", tmp_path / "none") == "/"
+
+
+def test_undisputed_and_not_to_be_looked_at(tmp_path: Path) -> None:
+    """An error of the file system is not taken for a cgroup that is gone."""
+    (tmp_path / "a").symlink_to("a")
+    with pytest.raises(OSError, match="symbolic links"):
+        undisputed("/a/b/c", tmp_path)

@@ -1,0 +1,26 @@
+"""Who policies see on a host, as its cgroups and the agent's own means change."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from axon.agent.residents import Residents
+from axon.errors import PolicyError
+from axon.policy.language.labels import UNIT
+from tests.unit.identity.test_cgroups import no_files
+
+
+def test_without_files_nobody_is_taken_for_gone(tmp_path: Path) -> None:
+    """An agent that can open no more files says so, instead of selecting nobody from then on."""
+    (tmp_path / "system.slice/nginx.service").mkdir(parents=True)
+    residents = Residents(tmp_path, None)
+    before = residents.look()
+    assert "nginx.service" in {one.labels.get(UNIT) for one in before.cgroups.values()}
+    with (
+        no_files(),
+        pytest.raises(PolicyError, match=r"cannot be looked at: .*Too many open files"),
+    ):
+        residents.look()
+    assert residents.look() == before
