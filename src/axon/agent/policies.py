@@ -256,6 +256,12 @@ class Policies:
                 "same labels is unknown, and allowed by no rule that asks for a caller",
                 cgroups=self.compiled.left_out,
             )
+        if self.compiled.unselected:
+            _log.warning(
+                "somebody has made more cgroups than Axon has room for: what serves in the newest of theirs "
+                "is selected by command and port alone",
+                cgroups=self.compiled.unselected,
+            )
         _log.info("policies in force", policies=len(policies), sets=len(self.compiled.images))
         return []
 

@@ -57,7 +57,10 @@ class Residents:
         except OSError as error:
             raise PolicyError(f"The cgroups of this host cannot be looked at: {error}.") from error
         cgroups = {one[0]: self.party(path) for one, path in self._undisputed.items()}
-        return Host(cgroups, self._networks, given=self._given, newest=self._newest)
+        disputed = frozenset(one[0] for one, path in self._undisputed.items() if path != one[1])
+        return Host(
+            cgroups, self._networks, given=self._given, newest=self._newest, disputed=disputed
+        )
 
     def read(self, apart: float = 0) -> bool:
         """Take up what the file says if it was the same `apart` seconds ago; 0: at once.

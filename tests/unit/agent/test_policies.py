@@ -30,7 +30,7 @@ class Enforced:
     def apply(self, policies: list[Policy], host: Host) -> object:
         """Take note of it: the policies' names, and whether there are labels."""
         self.asked.append((sorted(one.name for one in policies), bool(host.given.entries)))
-        return SimpleNamespace(images=(), left_out=0)
+        return SimpleNamespace(images=(), left_out=0, unselected=0)
 
 
 class Place:

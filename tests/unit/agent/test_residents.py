@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -24,3 +25,13 @@ def test_without_files_nobody_is_taken_for_gone(tmp_path: Path) -> None:
     ):
         residents.look()
     assert residents.look() == before
+
+
+def test_who_has_made_a_cgroup(tmp_path: Path) -> None:
+    """Cgroups below one that is a user's are told from those that root has made."""
+    unit = tmp_path / "system.slice/mine.service"
+    (unit / "a/b").mkdir(parents=True)
+    os.chown(unit, 7, 7)
+    host = Residents(tmp_path, None).look()
+    assert host.disputed == {(unit / "a").stat().st_ino, (unit / "a/b").stat().st_ino}
+    assert {host.cgroups[one].labels[UNIT] for one in host.disputed} == {"mine.service"}

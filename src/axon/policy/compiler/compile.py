@@ -15,14 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from axon.errors import PolicyError
-from axon.policy.compiler import layout
+from axon.policy.compiler import keys, layout
 from axon.policy.compiler.hashing import Hashes
 from axon.policy.compiler.image import Image, build
 from axon.policy.compiler.sets import Callers
 from axon.policy.language.labels import Party
 from axon.policy.language.model import Block, Network, Policy
 from axon.policy.parties import blocks, callers, targets
-from axon.policy.parties.dynamic import OTHER
 from axon.policy.parties.given import NOTHING, Given
 from axon.policy.parties.registry import Registry
 
@@ -36,7 +35,7 @@ class Host:
     `unknown` is who the servers of other cgroups are, None if they are not to be selected. Labels
     are those of a cgroup: unit, container and service; command and port are added, and what the
     user has `given`. Sockets of cgroups with greater ids than `newest` are held, which are not known
-    yet; 0: none are.
+    yet; 0: none are. `disputed` cgroups were made by somebody else than root.
     """
 
     cgroups: Mapping[int, Party] = field(default_factory=dict)
@@ -44,6 +43,7 @@ class Host:
     unknown: Party | None = _ANYBODY
     given: Given = NOTHING
     newest: int = 0
+    disputed: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,8 @@ class Compiled:
     `images[i]` is set i + 1. `targets` and `sets`, `callers` and `idents`, `addresses` and `peers`
     are keys and values of the kernel's maps, of types layout.TARGET and u32, CALLER and u32, ADDR
     and PEER, all for half 0: see `for_half`. `names` are the policies' texts by number, `parties`
-    the callers' labels by theirs. `left_out` cgroups are too many: who calls from there is unknown.
+    the callers' labels by theirs. Where cgroups are too many, who calls from `left_out` of them is
+    unknown, and what serves in `unselected` is judged as in an unknown one.
     """
 
     images: tuple[Image, ...]
@@ -76,6 +77,7 @@ class Compiled:
     parties: Mapping[int, Party]
     policies: Mapping[int, Policy]
     left_out: int = 0
+    unselected: int = 0
 
 
 def for_half(keys: NDArray[Any], half: int) -> NDArray[Any]:
@@ -154,23 +156,25 @@ class Compiler:
             self._state(policy, numbers.policies[policy.key], population, cut) for policy in chosen
         ]
         rows = targets.targets(chosen, host.cgroups, host.unknown, host.given)
-        left_out = population.fit(self._bounds.callers)
+        rows, unselected = targets.fit(rows, self._bounds.targets, host.cgroups, host.disputed)
+        left_out = population.fit(self._bounds.callers, host.cgroups, host.disputed)
         self._check(rows, population, cut)
         sets, images = self._sets(rows, states)
         self._numbers = numbers
         self._states = {state.policy.key: state for state in states}
         return Compiled(
             images,
-            _target_keys(rows),
+            keys.of_targets(rows),
             np.array([sets[row.policies] for row in rows], np.uint32),
-            _caller_keys(population.entries),
+            keys.of_callers(population.entries),
             np.array([entry.ident for entry in population.entries], np.uint32),
-            _address_keys(cut.entries),
+            keys.of_addresses(cut.entries),
             np.array([(e.ident, e.block) for e in cut.entries], layout.PEER),
             {state.number: str(state.policy) for state in states},
             population.parties,
             {state.number: state.policy for state in states},
             left_out,
+            unselected,
         )
 
     def _distinct(self, policies: Iterable[Policy]) -> list[Policy]:
@@ -269,31 +273,3 @@ def _blocks(policies: Iterable[Policy]) -> set[Block]:
         for peer in ingress.peers
         if peer.block
     }
-
-
-def _target_keys(rows: Sequence[targets.Entry]) -> NDArray[Any]:
-    keys = np.zeros(len(rows), layout.TARGET)
-    keys["cgroup"] = [row.cgroup for row in rows]
-    keys["comm"] = _comms(row.command for row in rows)
-    keys["port"] = [0 if row.port == OTHER else int(row.port) for row in rows]
-    return keys
-
-
-def _caller_keys(entries: Sequence[callers.Entry]) -> NDArray[Any]:
-    keys = np.zeros(len(entries), layout.CALLER)
-    keys["cgroup"] = [entry.cgroup for entry in entries]
-    keys["comm"] = _comms(entry.command for entry in entries)
-    return keys
-
-
-def _address_keys(entries: Sequence[blocks.Entry]) -> NDArray[Any]:
-    keys = np.zeros(len(entries), layout.ADDR)
-    keys["bits"] = [32 + entry.bits for entry in entries]
-    packed = b"".join(entry.address for entry in entries)
-    keys["addr"] = np.frombuffer(packed, np.uint8).reshape(-1, 16)
-    return keys
-
-
-def _comms(commands: Iterable[str]) -> NDArray[np.uint8]:
-    packed = b"".join(command.encode().ljust(layout.COMM, b"\0") for command in commands)
-    return np.frombuffer(packed, np.uint8).reshape(-1, layout.COMM)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -16,7 +15,8 @@ from axon.policy.language.labels import (
     namespace_labels,
 )
 from axon.policy.language.model import Network, Peer, Policy
-from axon.policy.parties.dynamic import OTHER, Condition, pruned, selections, service_of, split
+from axon.policy.parties.crowd import later, surplus
+from axon.policy.parties.dynamic import Condition, pruned, selections, service_of, split
 from axon.policy.parties.given import Given
 from axon.policy.parties.registry import Registry
 
@@ -63,22 +63,15 @@ class Population:
                 return {n for value in r.values for n in self._by_pair.get((r.key, value), ())}
         return self.parties
 
-    def fit(self, most: int) -> int:
+    def fit(self, most: int, cgroups: Mapping[int, Party], disputed: Collection[int]) -> int:
         """Leave out cgroups until there are so many entries at the most; return how many were.
 
-        They are unknown callers then. Whoever may make cgroups could otherwise make so many that
-        nobody who comes later is known: so where it is they that take the room, those go of whom
-        there are the most with the same labels, the newest of them first. Entries with a command
-        stay: of these there are so many as policies ask for.
+        They are unknown callers then. Of each set of labels one cgroup stays: what there is no room for
+        beside those is asked for by policies.
         """
-        plain = [entry for entry in self.entries if entry.command == OTHER]
-        too_many = len(self.entries) - most
-        if too_many <= 0 or len(plain) <= most // 2:
-            return 0
-        alike = Counter(entry.ident for entry in plain)
-        plain.sort(key=lambda entry: (alike[entry.ident], entry.ident, entry.cgroup), reverse=True)
-        gone = set(plain[:too_many])
-        self.entries = [entry for entry in self.entries if entry not in gone]
+        rows = [entry.cgroup for entry in self.entries]
+        gone = surplus(rows, most, cgroups, disputed, list(later(cgroups)))
+        self.entries = [entry for entry in self.entries if entry.cgroup not in gone]
         return len(gone)
 
     def add(self, number: int, party: Party) -> None:

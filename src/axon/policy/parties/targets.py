@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from axon.policy.language.labels import COMMAND, PORT, SERVICE, Operator, Party
 from axon.policy.language.model import Policy
+from axon.policy.parties.crowd import surplus
 from axon.policy.parties.dynamic import OTHER, Condition, pruned, selections, split
 from axon.policy.parties.given import Given
 
@@ -44,6 +45,18 @@ def targets(
         if known[party] != others:
             entries += [Entry(cgroup, *key, chosen) for key, chosen in known[party].items()]
     return entries
+
+
+def fit(
+    entries: list[Entry], most: int, cgroups: Mapping[int, Party], disputed: Collection[int]
+) -> tuple[list[Entry], int]:
+    """Return so many entries at the most, if leaving out cgroups is enough; and how many were.
+
+    Their sockets are judged as those of unknown cgroups. That may open what a policy has selected, so
+    none but `disputed` cgroups are: their servers are of whoever has made too many.
+    """
+    gone = surplus([entry.cgroup for entry in entries], most, cgroups, disputed)
+    return [entry for entry in entries if entry.cgroup not in gone], len(gone)
 
 
 class _Index:

@@ -250,6 +250,56 @@ def test_too_many_cgroups() -> None:
     assert made.left_out == 32
 
 
+USER = Party.of({UNIT: "user@7.service"})
+CURL = policy(
+    "curl",
+    "  podSelector: {matchExpressions: [{key: axon.dev/unit, operator: Exists}]}\n"
+    "  ingress: [{from: [{podSelector: {matchLabels: {axon.dev/command: curl}}}]}]\n",
+)
+
+
+def crowded(*, disputed: bool, alike: int = 0) -> Host:
+    """Return a host where a user has made 50 cgroups, beside units and others without labels."""
+    made = {1000 + i: USER for i in range(50)}
+    units = {n: Party.of({UNIT: f"{n}.service"}) for n in (1, 2, 2000)}
+    others = {100 + i: Party.of({}) for i in range(alike)}
+    return Host(made | units | others, disputed=frozenset(made if disputed else ()))
+
+
+def test_a_user_s_cgroups_do_not_crowd_out_workloads() -> None:
+    """However many somebody makes, every other workload stays selected, also one that starts later."""
+    compiler = Compiler(SECRET, Bounds(targets=20))
+    made = compiler.compile([CURL], crowded(disputed=True))
+    found = dict(zip(made.targets["cgroup"].tolist(), made.sets.tolist(), strict=True))
+    assert found == dict.fromkeys([1, 2, 2000, *range(1000, 1017)], 1)
+    assert made.unselected == 33
+    with pytest.raises(PolicyError, match="53 combinations of cgroup, command and port"):
+        compiler.compile([CURL], crowded(disputed=False))
+
+
+def test_a_user_s_cgroups_do_not_crowd_out_callers() -> None:
+    """Where rules ask for commands cgroups give way with all their rows: first those that a user has made."""
+    compiler = Compiler(SECRET, Bounds(callers=140))
+    made = compiler.compile([CURL], crowded(disputed=True, alike=60))
+    found = {(int(key["cgroup"]), bytes(key["comm"]).rstrip(b"\0")) for key in made.callers}
+    here = [1, 2, 2000, *range(100, 160), *range(1000, 1007)]
+    assert found == set(product(here, [b"", b"curl"]))
+    assert made.left_out == 43
+
+
+@pytest.mark.parametrize(
+    ("disputed", "most", "kept"),
+    [(True, 9, {1, 2, 2000, 100}), (False, 11, {1, 2, 2000, 100, 1000})],
+)
+def test_one_of_each_stays_known(disputed: bool, most: int, kept: set[int]) -> None:
+    """Policies are refused where there is no room for one cgroup of each set of labels, and not before."""
+    host = crowded(disputed=disputed, alike=60)
+    made = Compiler(SECRET, Bounds(callers=most)).compile([CURL], host)
+    assert {int(key["cgroup"]) for key in made.callers} == kept
+    with pytest.raises(PolicyError, match="name fewer commands of callers"):
+        Compiler(SECRET, Bounds(callers=most - 2)).compile([CURL], host)
+
+
 def test_too_many_selections() -> None:
     """More ways to select workloads than the directory has entries are refused."""
     made = [
