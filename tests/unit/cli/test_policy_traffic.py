@@ -98,6 +98,17 @@ def test_generate(
     assert "Nothing was asked of such a workload" in capsys.readouterr().err
 
 
+def test_generate_for_a_command(
+    asked: Canned, place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A caller whose command is no service's name is allowed by its command."""
+    labels = {"axon.dev/command": "tokio:worker", "axon.dev/service": ""}
+    caller = api.Caller(service="tokio:worker", labels=labels, namespace="default", address=None)
+    asked.exchanges = [exchange("/a", 1, caller=caller)]
+    assert main(["policy", "generate"]) == 0
+    assert 'matchLabels: {axon.dev/command: "tokio:worker"}' in capsys.readouterr().out
+
+
 def test_traffic_of_a_file(
     file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -27,7 +27,7 @@ from axon.policy.language.model import Block, HttpRule, Ingress, Mode, Peer, Pol
 from axon.policy.language.paths import Glob, parse
 from axon.policy.parties.given import Entry, Given
 
-COMMANDS = ("nginx", "python3", "cat")
+COMMANDS = ("nginx", "python3", "cat", "web.service", "docker:web")
 SERVER_PORTS = (80, 8080, 9090)
 VALUES: Mapping[str, tuple[str, ...]] = {
     "app": ("a", "b"),

@@ -47,9 +47,12 @@ def split(selector: Selector, party: Party) -> tuple[bool, tuple[Requirement, ..
 
 
 def service_of(command: str, port: str | None) -> str:
-    """Return what a server is called that has neither unit nor container; None: a caller."""
+    """Return what a server is called that has neither unit nor container; None: a caller.
+
+    A process may call itself as it likes: by a name such as units and containers have it is nobody.
+    """
     if port is None:
-        return command
+        return OTHER if command.endswith(".service") or ":" in command else command
     return f"{command}:{port}" if command and port else OTHER
 
 
@@ -112,7 +115,7 @@ def commands_in(requirements: Iterable[Requirement], *, ports: bool) -> Iterator
             yield from r.values
         elif r.key == SERVICE:
             for value in r.values:
-                command = value.rpartition(":")[0] if ports else value
+                command = value.rpartition(":")[0] if ports else service_of(value, None)
                 if 0 < len(command.encode()) <= COMMAND_BYTES:
                     yield command
 

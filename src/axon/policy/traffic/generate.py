@@ -8,13 +8,13 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from axon.policy.language.labels import CONTAINER, NAMESPACE, PORT, SERVICE, UNIT, Party
+from axon.policy.language.labels import COMMAND, CONTAINER, NAMESPACE, PORT, SERVICE, UNIT, Party
 from axon.policy.language.model import ENTRIES
 from axon.policy.language.paths import DEPTH, PathError, Refusal, canonical, parse
 from axon.policy.traffic.seen import OTHER, UNNAMED, Seen, example
 
 _VARIABLE = re.compile(r"\{[^/]*\}|\*")
-_IDENTITY = (UNIT, CONTAINER, SERVICE)
+_IDENTITY = (UNIT, CONTAINER, SERVICE, COMMAND)
 _WORDS = frozenset({"true", "false", "yes", "no", "on", "off", "null", "y", "n"})
 _UNTOLD = "everybody, because these callers are not told apart (setting peers)"
 _UNKNOWN = "everybody, because nothing is known of these callers"

@@ -239,6 +239,28 @@ def test_bounds(made: list[Policy], bounds: Bounds | None, said: str) -> None:
     assert [image.digest for image in after.images] == [image.digest for image in before.images]
 
 
+@pytest.mark.parametrize("name", ["nginx.service", "docker:web"])
+def test_a_command_is_no_unit_or_container(name: str) -> None:
+    """Who calls itself by a unit's or container's name is not allowed what that is."""
+    asked = policy(
+        "p",
+        "  podSelector: {}\n  ingress: [{from: [{podSelector: {matchLabels: "
+        f'{{axon.dev/service: "{name}"}}}}}}]}}]\n',
+    )
+    host = Host({7: Party.of({SERVICE: name}), 8: Party.of({})})
+    kernel = Kernel(Compiler(SECRET).compile([asked], host), SECRET)
+    allowed = {
+        (cgroup, command): kernel.judge(Socket(8), Socket(cgroup, command), None, Request()).verdict
+        for cgroup, command in product((7, 8), (name, "curl"))
+    }
+    assert allowed == {
+        (7, name): Verdict.FORWARDED,
+        (7, "curl"): Verdict.FORWARDED,
+        (8, name): Verdict.DROPPED,
+        (8, "curl"): Verdict.DROPPED,
+    }
+
+
 def test_too_many_cgroups() -> None:
     """Where somebody makes cgroups without end the newest of them are unknown, and everybody else stays known."""
     users = {1000 + i: Party.of({UNIT: "user@7.service"}) for i in range(50)}

@@ -57,6 +57,18 @@ def test_by_unit_command_port_and_service() -> None:
     assert found.workload(NGINX, "python3", "9000").labels["app"] == "frontend"
 
 
+def test_a_command_is_no_unit_or_container() -> None:
+    """Labels for a service are not given to callers that call themselves so."""
+    found = given(
+        "- match: {service: nginx.service}\n  labels: {app: a}\n"
+        '- match: {service: "docker:web"}\n  labels: {app: b}\n'
+        "- match: {service: curl}\n  labels: {app: c}\n"
+    )
+    assert found.caller(NGINX, "curl").labels["app"] == "a"
+    assert found.caller(BARE, "curl").labels["app"] == "c"
+    assert [found.caller(BARE, name) for name in ("nginx.service", "docker:web")] == [BARE] * 2
+
+
 def test_addresses() -> None:
     """An address has the labels of every network that it is in, and one in none is nobody."""
     found = given(EXAMPLE)
