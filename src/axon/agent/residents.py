@@ -56,6 +56,8 @@ class Residents:
             }
         except OSError as error:
             raise PolicyError(f"The cgroups of this host cannot be looked at: {error}.") from error
+        self._places.keep(set(self._undisputed.values()))
+        self._places.again()
         cgroups = {one[0]: self.party(path) for one, path in self._undisputed.items()}
         disputed = frozenset(one[0] for one, path in self._undisputed.items() if path != one[1])
         return Host(

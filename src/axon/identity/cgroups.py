@@ -38,6 +38,11 @@ class CgroupTree:
         return [(cgroup, path) for path, cgroup in self._ids.items()]
 
     @property
+    def paths(self) -> set[str]:
+        """The paths that are known, also of cgroups that are gone."""
+        return set(self._paths.values())
+
+    @property
     def newest(self) -> int:
         """The greatest id that was there at the last walk; 0: none was. Ids only grow."""
         return max(self._ids.values(), default=0)

@@ -119,7 +119,7 @@ class Identity:
     def refresh(self) -> set[str]:
         """Look for what was asked for in vain; return the names that are outdated now.
 
-        Does nothing most of the time. Walking the cgroups takes milliseconds, looking through all
+        Does little most of the time. Walking the cgroups takes milliseconds, looking through all
         processes tens of them; both are rare, and rarer the longer they take.
         """
         now = self._clock()
@@ -130,7 +130,10 @@ class Identity:
             self._walk()
         if look:
             self._scan()
-        if not (walk or look):
+        renamed = self._places.again()
+        if renamed:
+            self._open |= {end: 0 for end, one in self._known.items() if one.cgroup in renamed}
+        if not (walk or look or renamed):
             return set()
         for what in wanted:
             if walk if isinstance(what, int) else look:
@@ -214,6 +217,7 @@ class Identity:
         with suppress(OSError):  # names wait
             self._tree.walk()
         self._tree.keep({end.cgroup for end in self._known})
+        self._places.keep(self._tree.paths)
         self._next_walk = self._clock() + _WALK_EVERY
 
     def _scan(self) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
+from itertools import islice
 
 from axon.identity.containers import Containers
 from axon.identity.place import Place, place
@@ -11,6 +13,10 @@ UNKNOWN = "unknown"
 """A client of which nothing is known: its connection is older than the agent."""
 
 _SHORT = 12  # digits of a container's id that people know it by
+_AT_ONCE = 2  # containers that are looked up again at a time, some files each
+
+_Known = tuple[Place, str, str]
+"""Where a cgroup is, the name of its unit or container, and what that belongs to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +38,11 @@ class Workload:
 
 
 class Places:
-    """Names of units and containers by cgroup path, each looked up once."""
+    """Names of units and containers by cgroup path, looked up when first asked for."""
 
     def __init__(self, containers: Containers) -> None:
         self._containers = containers
-        self._known: dict[str, tuple[Place, str, str]] = {}
+        self._known: dict[str, _Known] = {}
 
     def workload(self, path: str, process: str, port: int) -> Workload:
         """Return who runs in a cgroup: its container or unit, or else the process.
@@ -60,16 +66,33 @@ class Places:
             cgroup=path,
         )
 
-    def keep(self, paths: set[str]) -> None:
+    def keep(self, paths: Collection[str]) -> None:
         """Forget all but these."""
         self._known = {path: known for path, known in self._known.items() if path in paths}
 
-    def _look_up(self, path: str) -> tuple[Place, str, str]:
+    def again(self) -> set[str]:
+        """Look for the names of some containers again, in turn; return the paths of those that have changed.
+
+        One may have been renamed, or its runtime's files could not be read. What has a name keeps it
+        while there is none to be found.
+        """
+        changed = set()
+        containers = (path for path, (where, *_) in self._known.items() if where.container)
+        for path in list(islice(containers, _AT_ONCE)):
+            before = self._known.pop(path)
+            after = self._known[path] = self._named(before[0]) or before
+            if after != before:
+                changed.add(path)
+        return changed
+
+    def _look_up(self, path: str) -> _Known:
         where = place(path)
         if where.container:
-            found = self._containers.find(where.container, path)
-            if found:
-                return where, f"{where.runtime}:{found.name}", found.project
             short = where.container[:_SHORT] if len(where.container) == 64 else where.container
-            return where, f"{where.runtime}:{short}", ""
+            return self._named(where) or (where, f"{where.runtime}:{short}", "")
         return where, where.unit, where.slice if where.unit else ""
+
+    def _named(self, where: Place) -> _Known | None:
+        """Return what a container is called by its runtime's files, or None."""
+        found = self._containers.find(where.container, where.path)
+        return (where, f"{where.runtime}:{found.name}", found.project) if found else None

@@ -9,7 +9,9 @@ import pytest
 
 from axon.agent.residents import Residents
 from axon.errors import PolicyError
-from axon.policy.language.labels import UNIT
+from axon.identity.containers import Container, Containers
+from axon.policy.language.labels import CONTAINER, UNIT
+from tests.unit.identity.host import ID
 from tests.unit.identity.test_cgroups import no_files
 
 
@@ -35,3 +37,29 @@ def test_who_has_made_a_cgroup(tmp_path: Path) -> None:
     host = Residents(tmp_path, None).look()
     assert host.disputed == {(unit / "a").stat().st_ino, (unit / "a/b").stat().st_ino}
     assert {host.cgroups[one].labels[UNIT] for one in host.disputed} == {"mine.service"}
+
+
+def test_a_container_that_is_renamed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Policies see it by its new name at the next look, and nothing is remembered of one that is gone."""
+    names = {ID: "web"}
+
+    def find(_: Containers, container: str, __: str) -> Container | None:
+        return Container(names[container]) if container in names else None
+
+    monkeypatch.setattr(Containers, "find", find)
+    cgroup = tmp_path / f"system.slice/docker-{ID}.scope"
+    cgroup.mkdir(parents=True)
+    residents = Residents(tmp_path, None)
+
+    def named() -> set[str]:
+        return {one.labels.get(CONTAINER, "") for one in residents.look().cgroups.values()} - {""}
+
+    assert named() == {"web"}
+    names[ID] = "old"
+    assert named() == {"old"}
+    names.clear()
+    assert named() == {"old"}
+    cgroup.rmdir()
+    assert named() == set()
+    cgroup.mkdir()
+    assert named() == {ID[:12]}

@@ -36,6 +36,24 @@ def test_an_unnamed_container_has_a_short_id(host: Host) -> None:
     assert host.identity().workload(box, "", 80, server=True).name == "containerd:3f2a9c01d2e4"
 
 
+def test_a_renamed_container(host: Host) -> None:
+    """Both ends of a container that is renamed have its new name soon, and the old one is told of."""
+    box = host.cgroup(f"/docker/{ID}")
+    config = f"var/lib/docker/containers/{ID}/config.v2.json"
+    host.write(config, {"Name": "/web"})
+    who = host.identity()
+
+    def names() -> set[str]:
+        server = who.workload(box, "nginx", 80, server=True)
+        return {server.name, who.workload(box, "nginx", 5432, server=False).name}
+
+    assert names() == {"docker:web"}
+    host.write(config, {"Name": "/old"})
+    assert who.refresh() == {"docker:web"}
+    assert names() == {"docker:old"}
+    assert who.refresh() == set()
+
+
 def test_a_project_is_the_namespace(host: Host) -> None:
     """The compose project, or a slice of its own, is what a service belongs to."""
     box = host.cgroup(f"/docker/{ID}")
