@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import NamedTuple, cast
 
 from axon.agent.ending import Ending
 from axon.agent.exchanges import Name, exchanges
@@ -30,6 +30,7 @@ from axon.policy.files.directory import busy
 from axon.policy.files.load import Library
 from axon.policy.language.labels import Party
 from axon.policy.language.model import Policy
+from axon.policy.parties.given import Given
 
 _LEFT = (
     "The policies in force are those of an earlier agent: set policy, or end them by axon detach."
@@ -40,6 +41,13 @@ _PATIENCE = 5  # looks that are left out while somebody writes the files
 _APART = 0.5  # seconds for which files have to stand still; at looks once a second it is one
 _MOMENT, _MOMENTS = 0.05, 10  # the same where somebody waits, and how often that is tried
 _log = get("policy")
+
+
+class _Said(NamedTuple):
+    """What the files of policies and of labels say together."""
+
+    policies: list[Policy]
+    given: Given
 
 
 class Policies:
@@ -186,40 +194,47 @@ class Policies:
             self._waited += 1
             return
         self._waited = 0
-        policies, wrong = self._read(directory, now=now or self.compiled is None)
-        host = self._residents.look()
+        said, wrong = self._read(directory, now=now or self.compiled is None)
         if wrong and self.compiled is None:
             raise PolicyError("\n".join(wrong))
-        if (policies, host) != self._asked:
-            self._refused = self._force(enforcer, policies, host)
-            self._asked = policies, host
+        host = self._residents.look(said.given)
+        if (said.policies, host) != self._asked:
+            self._refused = self._force(enforcer, said.policies, host)
+            self._asked = said.policies, host
         if wrong or self._refused:
             raise PolicyError("\n".join([*wrong, *self._refused]))
-        self.policies = policies
+        self.policies = said.policies
 
-    def _read(self, directory: Path, *, now: bool) -> tuple[list[Policy], list[str]]:
-        """Return what the files say, or what is in force while that is not known; and what is wrong."""
-        policies, wrong, settled = self._read_once(directory, _MOMENT if now else _APART)
+    def _read(self, directory: Path, *, now: bool) -> tuple[_Said, list[str]]:
+        """Return what the files say, or what is in force while that is not known; and what is wrong.
+
+        Policies and labels count together: new ones with the other's former ones may select nobody.
+        """
+        said, wrong, settled = self._read_once(directory, _MOMENT if now else _APART)
         for _ in range(_MOMENTS if now else 0):
             if settled:
                 break
             time.sleep(_MOMENT)
-            policies, wrong, settled = self._read_once(directory, _MOMENT)
+            said, wrong, settled = self._read_once(directory, _MOMENT)
         self._moving = 0 if settled else self._moving + 1
         if not settled and (now or self._moving > _PATIENCE):
             wrong.append(
                 f"The files of {_places(directory, self._labels)} are being written to again and "
                 "again, and are not read while they are: write them elsewhere, and rename them."
             )
-        return policies, wrong
+        return said or _Said(self.policies, self.host.given), wrong
 
-    def _read_once(self, directory: Path, apart: float) -> tuple[list[Policy], list[str], bool]:
-        """Return the same, and whether it is what all files have said for some seconds."""
+    def _read_once(self, directory: Path, apart: float) -> tuple[_Said | None, list[str], bool]:
+        """Return what the files say if all have said it for some seconds and none is wrong.
+
+        Also what is wrong, and whether they have.
+        """
         wrong = []
         settled = True
-        policies: list[Policy] | None = None
+        policies, given = None, None
         try:
-            settled = self._residents.read(apart)
+            given = self._residents.read(apart)
+            settled = given is not None
         except PolicyError as error:
             wrong.append(str(error))
         try:
@@ -227,30 +242,45 @@ class Policies:
             settled = settled and policies is not None
         except PolicyError as error:
             wrong.append(str(error))
-        return self.policies if policies is None else policies, wrong, settled
+        said = None if policies is None or given is None else _Said(policies, given)
+        return said, wrong, settled
 
     def _force(self, enforcer: Enforcer, policies: list[Policy], host: Host) -> list[str]:
-        """Bring policies into force; return why that is not possible.
+        """Bring policies into force; return why they exceed a bound.
 
-        Those in force are brought up to what the host is now in any case: who has come since is not
-        to be outside of them because a file is wrong.
+        Raise OSError where the kernel refuses, which may be over at the next look. Those in force are
+        brought up to who is on the host now in any case: who has come since is not to be outside of
+        them because others cannot be used.
         """
         try:
             self.compiled = enforcer.apply(policies, host)
-        except PolicyError as error:
+        except (PolicyError, OSError) as error:
             if self.compiled is None:
                 raise
-            if host != self.host:
-                with suppress(PolicyError):
-                    self.compiled = enforcer.apply(self.policies, host)
-                    self.host = host
+            self._keep_up(enforcer, host)
+            if isinstance(error, OSError):
+                raise
             return [str(error)]
+        self._take(policies, host)
+        _log.info("policies in force", policies=len(policies), sets=len(self.compiled.images))
+        return []
+
+    def _keep_up(self, enforcer: Enforcer, host: Host) -> None:
+        """Have what is in force, its labels too, be for the cgroups that there are now."""
+        host = replace(host, given=self.host.given, networks=self.host.networks)
+        if host != self.host:
+            with suppress(PolicyError, OSError):
+                self.compiled = enforcer.apply(self.policies, host)
+                self._take(self.policies, host)
+
+    def _take(self, policies: list[Policy], host: Host) -> None:
+        """Take note of what has come into force."""
         gone = self.host.cgroups.keys() - host.cgroups.keys()
         if len(self._former) + len(gone) > _FORMER:
             self._former = {}
         self._former.update({cgroup: self.host.cgroups[cgroup] for cgroup in gone})
         self.policies, self.host = policies, host
-        if self.compiled.left_out:
+        if self.compiled and self.compiled.left_out:
             _log.warning(
                 "there are more cgroups than Axon has room for: who calls from the newest of those with the "
                 "same labels is unknown, and allowed by no rule that asks for a caller",
@@ -262,8 +292,6 @@ class Policies:
                 "is selected by command and port alone",
                 cgroups=self.compiled.unselected,
             )
-        _log.info("policies in force", policies=len(policies), sets=len(self.compiled.images))
-        return []
 
 
 def _places(directory: Path, labels: Path | None) -> str:

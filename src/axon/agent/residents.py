@@ -15,10 +15,10 @@ from axon.policy.compiler.arena import Arena
 from axon.policy.compiler.compile import Compiler, Host
 from axon.policy.compiler.image import check
 from axon.policy.files.contents import Contents
-from axon.policy.files.readgiven import parse_given
+from axon.policy.files.readgiven import parse_given, read_given
 from axon.policy.language.labels import CONTAINER, SERVICE, UNIT, Party
 from axon.policy.language.model import Network, Policy
-from axon.policy.parties.given import NOTHING
+from axon.policy.parties.given import NOTHING, Given
 from axon.settings import Settings
 
 NOBODY = Party.of({})
@@ -42,11 +42,13 @@ class Residents:
         self._given = NOTHING
         self._networks: dict[Network, Party] = {}
 
-    def look(self) -> Host:
-        """Return who is there now, by what the file said when it was read.
+    def look(self, given: Given) -> Host:
+        """Return who is there now, with the labels that are `given`.
 
         Raise PolicyError when that cannot be found out: nobody is to be taken for gone then.
         """
+        if given is not self._given:
+            self._given, self._networks = given, given.networks()
         try:
             self._walk()
             there = self._tree.there()
@@ -64,21 +66,18 @@ class Residents:
             cgroups, self._networks, given=self._given, newest=self._newest, disputed=disputed
         )
 
-    def read(self, apart: float = 0) -> bool:
-        """Take up what the file says if it was the same `apart` seconds ago; 0: at once.
+    def read(self, apart: float = 0) -> Given | None:
+        """Return what the file says if it said so `apart` seconds ago, else None; 0: in any case.
 
-        Return whether that is so. Raise PolicyError, which says all that is wrong in it: what it said
-        before counts then.
+        Raise PolicyError, which says all that is wrong in it.
         """
         if self._labels is None:
-            return True
-        settled = self._contents.look({self._labels: ""}, apart)
-        if settled and self._contents.wrong:
+            return NOTHING
+        if not self._contents.look({self._labels: ""}, apart):
+            return None
+        if self._contents.wrong:
             raise PolicyError("\n".join(self._contents.wrong))
-        for given in self._contents.values:
-            if given is not self._given:
-                self._given, self._networks = given, given.networks()
-        return settled
+        return self._contents.values[0]
 
     def party(self, path: str) -> Party:
         """Return the labels that Axon gives to a cgroup, by what is undisputed of its path."""
@@ -106,7 +105,7 @@ def check_together(policies: Iterable[Policy], settings: Settings) -> None:
     """Raise PolicyError if policies could not be in force together on this host."""
     policies = list(policies)
     check(policies)
-    residents = Residents(cgroup_root(), settings.policy_labels)
-    residents.read()
-    compiled = Compiler(1).compile(policies, residents.look())
+    given = read_given(settings.policy_labels) if settings.policy_labels else NOTHING
+    host = Residents(cgroup_root(), settings.policy_labels).look(given)
+    compiled = Compiler(1).compile(policies, host)
     Arena(settings.policy_memory // 8).place(compiled.images)

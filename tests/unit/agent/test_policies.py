@@ -26,10 +26,19 @@ class Enforced:
 
     def __init__(self) -> None:
         self.asked: list[tuple[list[str], bool]] = []
+        self.labels: list[set[str]] = []
+        self.cgroups: list[int] = []
+        self.fails: dict[str, Exception] = {}
 
     def apply(self, policies: list[Policy], host: Host) -> object:
         """Take note of it: the policies' names, and whether there are labels."""
-        self.asked.append((sorted(one.name for one in policies), bool(host.given.entries)))
+        names = sorted(one.name for one in policies)
+        for name in names:
+            if name in self.fails:
+                raise self.fails[name]
+        self.asked.append((names, bool(host.given.entries)))
+        self.labels.append({value for one in host.given.entries for _, value in one.labels})
+        self.cgroups.append(len(host.cgroups))
         return SimpleNamespace(images=(), left_out=0, unselected=0)
 
 
@@ -39,13 +48,15 @@ class Place:
     def __init__(self, path: Path, enforced: Enforced) -> None:
         self.directory = path / "policies"
         self.directory.mkdir()
-        (path / "cgroup").mkdir()
+        self.cgroup = path / "cgroup"
+        self.cgroup.mkdir()
         self.web = self.directory / "web.yaml"
         self.web.write_text(WEB)
         self.labels = path / "labels.yaml"
         self.labels.write_text(LABELS)
+        self.enforced = enforced
         self.asked = enforced.asked
-        self.policies = Policies(self.directory, path / "cgroup", self.labels)
+        self.policies = Policies(self.directory, self.cgroup, self.labels)
         nothing: Any = SimpleNamespace(look=lambda: None)
         self.policies.points = self.policies.ending = nothing
 
@@ -202,3 +213,62 @@ def test_who_waits_does_not_wait_long(place: Place, sleeps: Sleeps) -> None:
         assert place.names == names
     place.policies.look(now=True)
     assert sleeps.count == 1
+
+
+def test_policies_and_labels_count_together(place: Place) -> None:
+    """A workload that is renamed in both is never judged by one of them as it was."""
+    place.enforce()
+    place.web.write_text(OTHER)
+    place.labels.write_text(LABELS.replace("app: web", "app: [shop"))
+    assert [place.look() for _ in range(3)] == [["web"]] * 3
+    assert f"{place.labels}:" in place.policies.problem
+    place.labels.write_text(LABELS.replace("app: web", "app: shop"))
+    assert [place.look(), place.look()] == [["web"], ["other"]]
+    assert place.policies.problem == ""
+    place.web.write_text("kind: Pod\n")
+    place.labels.write_text(LABELS)
+    assert [place.look() for _ in range(3)] == [["other"]] * 3
+    assert f"{place.web}:" in place.policies.problem
+    place.web.write_text(WEB)
+    assert [place.look(), place.look()] == [["other"], ["web"]]
+    seen = [
+        (names, label) for (names, _), label in zip(place.asked, place.enforced.labels, strict=True)
+    ]
+    assert seen == [(["web"], {"web"}), (["other"], {"shop"}), (["web"], {"web"})]
+
+
+def test_of_two_files_one_is_seen_later(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a look falls between two writes both are taken up at once, and not one a look earlier."""
+    place.enforce()
+    look = place.policies._library.look
+
+    def between(*arguments: Any) -> Any:
+        place.labels.write_text(LABELS.replace("app: web", "app: shop"))
+        monkeypatch.setattr(place.policies._library, "look", look)
+        return look(*arguments)
+
+    place.web.write_text(OTHER)
+    monkeypatch.setattr(place.policies._library, "look", between)
+    assert [place.look() for _ in range(3)] == [["web"], ["web"], ["other"]]
+    assert place.enforced.labels == [{"web"}, {"shop"}]
+
+
+@pytest.mark.parametrize("fault", [PolicyError("too many"), OSError(12, "Cannot allocate memory")])
+def test_who_comes_while_policies_are_refused(place: Place, fault: Exception) -> None:
+    """What is in force, with the labels of then, counts for cgroups that have come since."""
+    place.enforce()
+    place.enforced.fails["other"] = fault
+    place.web.write_text(OTHER)
+    place.labels.write_text(LABELS.replace("app: web", "app: shop"))
+    place.look()
+    (place.cgroup / "late.service").mkdir()
+    assert [place.look() for _ in range(3)] == [["web"]] * 3
+    assert str(fault) in place.policies.problem
+    assert place.enforced.labels[-1] == {"web"}
+    assert place.enforced.cgroups == [1, 2]
+    place.enforced.fails.clear()
+    if isinstance(fault, PolicyError):
+        place.web.write_text(OTHER.replace("app: web", "app: shop"))
+        place.look()
+    assert place.look() == ["other"]
+    assert (place.policies.problem, place.enforced.labels[-1]) == ("", {"shop"})
