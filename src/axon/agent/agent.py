@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -218,19 +219,11 @@ class Agent:
 
     def _tick(self) -> None:
         began = time.perf_counter()
-        try:
-            self._pump.read()
-            self._ticker.look()
-            if self._policies:
-                self._policies.look()
-                self._told_by(self._policies.compiled)
-            problem = self._check()
-        except (OSError, AxonError) as error:
-            problem = f"The kernel's tables cannot be read: {error}"
-        except Exception as error:  # noqa: BLE001 - one look's fault must not end all looks
-            problem = f"The agent failed at looking ({error!r}); its log says how."
-            if problem != self._problem:
-                _log.exception("a look failed")
+        # Each whatever has failed before, and policies early: who has started waits to be known.
+        looks = (self._pump.read, self._look_at_policies, self._ticker.look, self._look_at_links)
+        problem = "\n".join(dict.fromkeys(filter(None, map(self._fault, looks))))
+        if not problem and not self._attached:
+            problem = "A program is not attached any more; restart the agent."
         if problem and problem != self._problem:
             _log.error("unhealthy", problem=problem)
         elif not problem:
@@ -243,10 +236,27 @@ class Agent:
             process.return_memory()
         self._report.tick_seconds = time.perf_counter() - began
 
-    def _check(self) -> str:
+    def _fault(self, look: Callable[[], object]) -> str:
+        """Look; return why that failed, or nothing."""
+        try:
+            look()
+        except (OSError, AxonError) as error:
+            return f"The kernel's tables cannot be read: {error}"
+        except Exception as error:  # noqa: BLE001 - one look's fault must not end all looks
+            problem = f"The agent failed at looking ({error!r}); its log says how."
+            if problem not in self._problem:
+                _log.exception("a look failed")
+            return problem
+        return ""
+
+    def _look_at_policies(self) -> None:
+        if self._policies:
+            self._policies.look()
+            self._told_by(self._policies.compiled)
+
+    def _look_at_links(self) -> None:
         if self._ticks % _LINKS_EVERY == 0:
             self._attached = self._kernel.links_alive()
-        return "" if self._attached else "A program is not attached any more; restart the agent."
 
     def _take(self, flows: matching.Flows) -> None:
         self._ticker.take(flows)
@@ -300,7 +310,8 @@ class Agent:
         if not problem and time.monotonic() - self._looked > _LATE:
             problem = "The agent has not looked for some seconds: this machine is overloaded."
         if not problem and self._policies:
-            problem = self._policies.points.problem or self._policies.held
+            mine = self._policies
+            problem = mine.points.problem or mine.held or mine.fault
         return schema.Health(ok=not problem, problem=problem)
 
     def ready(self) -> schema.Health:

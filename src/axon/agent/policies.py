@@ -84,6 +84,8 @@ class Policies:
         """What is in force; None if an earlier agent brought it there."""
         self.problem = ""
         """Why the newest files are not in force; empty if they are."""
+        self.fault = ""
+        """What the system refused at the last look, so that who starts is not known; empty if nothing."""
 
     def enforce(self, gate: Gate) -> None:
         """Bring the policies into force in a gate; raise AxonError or OSError if that fails."""
@@ -122,6 +124,7 @@ class Policies:
             self.ending.look()
         except OSError as error:
             _log.error("what is not judged cannot be looked at", problem=str(error))
+        self.fault = ""
         try:
             if self._enforcer:
                 self._apply(self._enforcer, now=now)
@@ -131,6 +134,8 @@ class Policies:
             if str(error) != self.problem:
                 _log.error("the policies in force stay", problem=str(error))
             self.problem = str(error)
+            if isinstance(error, OSError):
+                self.fault = f"Policies are not kept up with this host: {error}"
         self._ticks += 1
 
     @property

@@ -168,7 +168,7 @@ ENDPOINTS = (
         "healthz",
         "GET",
         "/healthz",
-        "Whether the agent does what it should: attached, and its tables readable.",
+        "Whether the agent does what it should: attached, its tables readable, policies kept up.",
         {200: schema.Health, 503: schema.Health},
     ),
     Endpoint(

@@ -68,3 +68,35 @@ def test_an_agent_that_stands_still_is_not_well(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("axon.agent.agent.time.monotonic", lambda later=one._looked + 6: later)
     assert "has not looked for some seconds" in one.health().problem
     assert one.ready().ok
+
+
+def test_what_fails_at_observing_stops_no_policies() -> None:
+    """Who starts is known to policies also while the tables of requests cannot be read; both are told."""
+
+    def fails() -> None:
+        raise OSError(5, "Input/output error")
+
+    one: Any = agent(fails)
+    looks: list[int] = []
+    one._policies = SimpleNamespace(
+        look=lambda: looks.append(1),
+        compiled=None,
+        held="",
+        fault="",
+        points=SimpleNamespace(problem=""),
+    )
+    one._told_by = lambda _: None
+    for _ in range(2):
+        one._tick()
+    assert len(looks) == 2
+    assert "Input/output error" in one.health().problem
+    one._ticker.look = lambda: looks.append(2)
+    one._policies.look = fails
+    one._tick()
+    assert looks == [1, 1, 2]
+    assert not one.health().ok
+    one._policies.look = lambda: None
+    one._tick()
+    assert one.health().ok
+    one._policies.fault = "Policies are not kept up with this host: it is gone"
+    assert "it is gone" in one.health().problem

@@ -272,3 +272,23 @@ def test_who_comes_while_policies_are_refused(place: Place, fault: Exception) ->
         place.look()
     assert place.look() == ["other"]
     assert (place.policies.problem, place.enforced.labels[-1]) == ("", {"shop"})
+
+
+def test_a_host_that_cannot_be_looked_at(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who was there stays known; it is told, and tried again at the next look."""
+    place.enforce()
+    host = place.policies.host
+
+    def fails() -> None:
+        raise OSError(23, "Too many open files in system")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(place.policies._residents._tree, "walk", fails)
+        (place.cgroup / "late.service").mkdir()
+        place.look()
+        assert "Too many open files" in place.policies.problem
+        assert "Too many open files" in place.policies.fault
+        assert place.policies.host == host
+    place.look()
+    assert (place.policies.problem, place.policies.fault) == ("", "")
+    assert place.enforced.cgroups == [1, 2]
