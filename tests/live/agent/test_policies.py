@@ -40,7 +40,7 @@ class Policed:
         self.labels = scratch / "labels.yaml"
         self.file = scratch / "new.yaml"
         self.directory.mkdir()
-        self.labels.write_text("")
+        self.labels.write_text("[]\n")
         # Its network namespace is the servers': the gate is nowhere else.
         namespace = f"--net=/run/netns/{world.server.name}"
         agent.command = ("nsenter", namespace, sys.executable, "-m", "axon", "run", "--no-table")
@@ -171,7 +171,7 @@ def test_labels_that_the_user_gives(world: World, policed: Policed) -> None:
     assert [ask("/allowed"), ask("/secret")] == [200, 403]
     time.sleep(1.1)
     assert [ask("/allowed"), ask("/secret")] == [200, 403]
-    policed.labels.write_text("")
+    policed.labels.write_text("[]\n")
     until(lambda: ask("/secret") == 200, "the server is not selected any more")
 
 

@@ -83,7 +83,7 @@ def test_what_is_wrong_is_not_written(
     assert "80 rules with * inside a segment" in capsys.readouterr().err
     file.write_text("# nothing\n")
     assert main(["policy", "apply", "-f", str(file)]) == 1
-    assert "no policy in these files" in capsys.readouterr().err
+    assert "there is no policy in it" in capsys.readouterr().err
     assert not list(place.iterdir())
 
 

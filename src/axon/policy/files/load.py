@@ -32,11 +32,22 @@ def parse_policies(text: str, file: str) -> list[Policy]:
     return policies
 
 
+def _parse(text: str, file: str) -> list[Policy]:
+    """Return the policies of a file that is to have some.
+
+    A full disk leaves an empty file behind, which is not to end the policies that stood there.
+    """
+    policies = parse_policies(text, file)
+    if not policies:
+        raise PolicyError(f"{file}: there is no policy in it: remove the file if that is meant.")
+    return policies
+
+
 class Library:
     """The policies of some files, each read again only when it has changed."""
 
     def __init__(self) -> None:
-        self._contents = Contents(parse_policies)
+        self._contents = Contents(_parse)
 
     def load(self, paths: Iterable[Path]) -> list[Policy]:
         """Return the policies of files, and of the *.yaml and *.yml files of directories.

@@ -49,8 +49,11 @@ def parse_given(text: str, file: str) -> Given:
     reader = _Reader(problems)
     entries: list[Entry] = []
     try:
-        for root in documents(text, file):
+        roots = list(documents(text, file))
+        for root in roots:
             entries += reader.entries(root)
+        if not roots:  # as a full disk leaves a file
+            problems.add(Mark(file, 1, 1), "there are no labels in it", "write [] if that is meant")
     except BrokenError as error:
         problems.add(*error.problem)
     commands, ports = named(entries)

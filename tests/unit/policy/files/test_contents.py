@@ -76,6 +76,16 @@ def test_a_file_that_is_truncated_and_written(watched: Watched) -> None:
     assert [watched.look(), watched.look()] == [None, ["new", "other"]]
 
 
+@pytest.mark.parametrize("text", ["", "# to be written\n", "---\n---\n"])
+def test_a_file_that_stays_empty(watched: Watched, text: str) -> None:
+    """It is refused: a full disk leaves one behind; a policy ends with its file."""
+    watched.web.write_text(text)
+    assert watched.look() is None
+    assert f"{watched.web}: there is no policy in it: remove the file" in watched.refused()
+    watched.web.unlink()
+    assert [watched.look(), watched.look()] == [None, ["other"]]
+
+
 def test_a_file_that_is_removed_and_made_again(watched: Watched) -> None:
     """A policy does not end while its file is replaced; it does when its file is gone for longer."""
     watched.web.unlink()
@@ -142,7 +152,7 @@ def test_contents_count_where_times_do_not(
 
 def test_two_looks_at_once_are_one(watched: Watched) -> None:
     """A look right behind another says nothing of standing still."""
-    watched.web.write_text("")
+    watched.web.unlink()
     assert [watched.look(), watched.look(0.1), watched.look(0.1)] == [None, None, None]
     assert watched.look(0.4) == ["other"]
 

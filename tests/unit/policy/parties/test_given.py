@@ -163,5 +163,9 @@ def test_bounds() -> None:
 
 
 def test_nothing_is_said() -> None:
-    """An empty file gives nobody a label."""
-    assert given("# nothing\n") == Given()
+    """An empty list gives nobody a label; an empty file is what a full disk leaves, and refused."""
+    assert given("# nothing\n[]\n") == Given()
+    for text in ("", "# nothing\n"):
+        assert (
+            wrong(text) == "labels.yaml:1:1: there are no labels in it: write [] if that is meant."
+        )
