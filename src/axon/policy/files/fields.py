@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping
 
 from axon.policy.files.source import Node, Scalar, Sequence, Table
@@ -131,7 +132,8 @@ class Access:
         """Return a whole number within bounds."""
         if isinstance(node, Scalar) and node.plain and len(node.value) <= _MOST_DIGITS:
             digits = node.value
-            if digits.isascii() and digits.isdigit() and low <= int(digits) <= high:
+            # YAML 1.1 takes 0443 for an octal number, YAML 1.2 does not
+            if re.fullmatch(r"0|[1-9][0-9]*", digits) and low <= int(digits) <= high:
                 return int(digits)
         shown = f", not {node.value!r}" if isinstance(node, Scalar) else ""
         self.problems.add(

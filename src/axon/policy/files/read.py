@@ -9,8 +9,8 @@ from axon.policy.files.peers import EVERY_PORT, PeerReader
 from axon.policy.files.requests import RuleReader
 from axon.policy.files.selecting import SelectorReader, Side
 from axon.policy.files.source import Node, Scalar, Sequence
-from axon.policy.language.labels import NAMESPACE, Selector
-from axon.policy.language.model import ENTRIES, Ingress, Mode, Policy
+from axon.policy.language.labels import NAMESPACE, PORT, Operator, Selector
+from axon.policy.language.model import ENTRIES, Ingress, Mode, Policy, Ports
 from axon.policy.language.problems import Mark, Problems
 
 VERSION = "axon.dev/v1alpha1"
@@ -124,7 +124,7 @@ class Reader:
             name=name,
             namespace=namespace,
             selector=selector or _NOBODY,
-            ingress=tuple(self._ingress(item) for item in ingress),
+            ingress=tuple(self._ingress(item, _ports(selector)) for item in ingress),
             mode=Mode(word or Mode.ENFORCE),
             non_http=allow == "allow",
             mark=mark,
@@ -141,14 +141,15 @@ class Reader:
             )
         return items
 
-    def _ingress(self, node: Node) -> Ingress:
+    def _ingress(self, node: Node, asked: set[int]) -> Ingress:
+        """Return an entry of a policy whose workloads are asked at these ports; none: at any."""
         fields = self._access.fields(node, "an entry of ingress", ("from", "ports", "httpRules"))
         if fields is None:
             return Ingress()
         meant, items = self._access.meant, self._access.items
         from_node, ports_node = meant(fields, "from", _CALLERS), meant(fields, "ports", _PORTS)
         peers = [self._peers.peer(item) for item in items(from_node, "from")]
-        ports = [self._peers.ports(item) for item in items(ports_node, "ports")]
+        ports = [self._ports(item, asked) for item in items(ports_node, "ports")]
         rules_node = meant(fields, "httpRules", _UNPARSED)
         rules = None
         if rules_node is not None:
@@ -162,3 +163,23 @@ class Reader:
             rules,
             node.mark,
         )
+
+    def _ports(self, node: Node, asked: set[int]) -> Ports | None:
+        ports = self._peers.ports(node)
+        if ports and asked and not any(ports.first <= port <= ports.last for port in asked):
+            self._problems.add(
+                node.mark,
+                f"nobody is asked at {ports}, because podSelector asks for {PORT}",
+                f"write {' or '.join(map(str, sorted(asked)))}, or remove the entry",
+            )
+        return ports
+
+
+def _ports(selector: Selector | None) -> set[int]:
+    """Return the ports that a selector names, if it does."""
+    named = [
+        set(map(int, r.values))
+        for r in (selector or _NOBODY).requirements
+        if r.key == PORT and r.operator is Operator.IN
+    ]
+    return set.intersection(*named) if named else set()

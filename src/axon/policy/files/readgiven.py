@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -11,16 +9,18 @@ from axon.policy.files.contents import read_text
 from axon.policy.files.fields import Access, Fields
 from axon.policy.files.peers import PeerReader
 from axon.policy.files.read import NAME
-from axon.policy.files.selecting import KEY, LONGEST, SelectorReader
+from axon.policy.files.selecting import KEY, LONGEST, SelectorReader, impossible
 from axon.policy.files.source import BrokenError, Node, Sequence, documents
 from axon.policy.language.labels import (
     COMMAND,
-    COMMAND_BYTES,
     CONTAINER,
     NAMESPACE,
     PORT,
     SERVICE,
     UNIT,
+    Operator,
+    Requirement,
+    exclusive,
 )
 from axon.policy.language.model import Network
 from axon.policy.language.problems import Mark, Problems
@@ -122,6 +122,11 @@ class _Reader:
         number = None if port is None else self._access.number(port, "port", 1, 65535)
         if number is not None:
             found.append((PORT, str(number)))
+        apart = exclusive([Requirement(key, Operator.IN, (value,)) for key, value in found])
+        if apart:
+            self._problems.add(
+                node.mark, f"match names nobody, because {apart}", "write one of them"
+            )
         network = self._network(asked)
         if not any(name in asked for name in _FIELDS):
             self._problems.add(
@@ -184,30 +189,9 @@ class _Reader:
         text = self._access.text(node, name)
         if text is None:
             return None
-        wrong, remedy = _WRONG.get(name, _NEVER)(text)
+        wrong = impossible(_MATCH[name], text)
         if not text or not text.isprintable():
-            wrong, remedy = f"{name} is never {text!r}", "write a name"
+            wrong = "", "write a name"
         if wrong:
-            self._problems.add(node.mark, wrong, remedy)
+            self._problems.add(node.mark, f"{name} is never {text!r}{wrong[0]}", wrong[1])
         return text
-
-
-def _command(text: str) -> tuple[str, str]:
-    if len(text.encode()) <= COMMAND_BYTES:
-        return "", ""
-    short = text.encode()[:COMMAND_BYTES].decode(errors="ignore")
-    return f"the kernel keeps {COMMAND_BYTES} bytes of a command", f'write "{short}"'
-
-
-def _unit(text: str) -> tuple[str, str]:
-    if re.search(r"\.service$", text):
-        return "", ""
-    return f"{text} is no service's unit", f"write {text}.service"
-
-
-def _never(_: str) -> tuple[str, str]:
-    return "", ""
-
-
-_NEVER: Callable[[str], tuple[str, str]] = _never
-_WRONG: dict[str, Callable[[str], tuple[str, str]]] = {"command": _command, "unit": _unit}

@@ -10,13 +10,16 @@ from axon.policy.files.source import Node
 from axon.policy.language.labels import (
     COMMAND,
     COMMAND_BYTES,
+    CONTAINER,
     DERIVED,
     NAMESPACE_NAME,
     PORT,
+    UNIT,
     Operator,
     Requirement,
     Selector,
     contradiction,
+    exclusive,
 )
 from axon.policy.language.problems import Mark, nearest
 
@@ -27,6 +30,7 @@ KEY = re.compile(
 LONGEST = 256
 """Characters of a label's value."""
 
+_OTHER_UNIT = re.compile(r"\.(?:socket|slice|scope|target|timer|path|mount)$")
 _EVERYBODY = "write what is asked for, or leave the field out: a selector {} is for everybody"
 _OPERATORS = tuple(o.value for o in Operator)
 
@@ -74,6 +78,12 @@ class SelectorReader:
                 f"remove all but one of the conditions on {impossible}",
             )
             return None
+        apart = exclusive(found)
+        if apart:
+            self._problems.add(
+                node.mark, f"{what} selects nobody, because {apart}", "write one of them"
+            )
+            return None
         return Selector(tuple(found))
 
     def _expression(self, node: Node, side: Side) -> Requirement | None:
@@ -114,7 +124,7 @@ class SelectorReader:
         """Return whether somebody can have a label; take note if not."""
         if not KEY.fullmatch(key):
             self._problems.add(mark, f"{key!r} is no label", "write a name such as app")
-        elif side is Side.NAMESPACE and key in DERIVED:
+        elif side is Side.NAMESPACE and key != NAMESPACE_NAME:
             self._problems.add(
                 mark, f"namespaces have no label {key}", f"write {NAMESPACE_NAME}, or podSelector"
             )
@@ -137,18 +147,30 @@ class SelectorReader:
             return None
         if len(text) > LONGEST or not text.isprintable() or (key in DERIVED and not text):
             self._problems.add(node.mark, f"no label {key} has this value", "write a shorter word")
-        elif key == PORT and not (re.fullmatch(r"[1-9][0-9]{0,4}", text) and int(text) < 65536):
-            self._problems.add(
-                node.mark, f"{key} is never {text!r}", 'write a number from "1" to "65535"'
-            )
-        elif key == COMMAND and not 0 < len(text.encode()) <= COMMAND_BYTES:
-            self._problems.add(
-                node.mark,
-                f"{key} is never {text!r}, because the kernel keeps {COMMAND_BYTES} bytes",
-                f'write "{text.encode()[:COMMAND_BYTES].decode(errors="ignore")}"'
-                if text
-                else "write a command's name",
-            )
-        else:
-            return text
-        return None
+            return None
+        wrong = impossible(key, text)
+        if wrong:
+            self._problems.add(node.mark, f"{key} is never {text!r}{wrong[0]}", wrong[1])
+            return None
+        return text
+
+
+def impossible(key: str, text: str) -> tuple[str, str] | None:
+    """Return why a label of Axon's never has a value, as the end of that sentence, and the remedy.
+
+    None if it may have it.
+    """
+    if key == PORT and not (re.fullmatch(r"[1-9][0-9]{0,4}", text) and int(text) < 65536):
+        return "", 'write a number from "1" to "65535"'
+    if key == COMMAND and len(text.encode()) > COMMAND_BYTES:
+        short = text.encode()[:COMMAND_BYTES].decode(errors="ignore")
+        return f", because the kernel keeps {COMMAND_BYTES} bytes", f'write "{short}"'
+    if key == UNIT and not text.endswith(".service"):
+        return (
+            ", because only services count as units",
+            f"write {_OTHER_UNIT.sub('', text)}.service",
+        )
+    if key == CONTAINER and ":" in text:
+        name = text.rpartition(":")[2] or "NAME"
+        return ", because the runtime is no part of a container's name", f"write {name}"
+    return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
@@ -126,6 +126,25 @@ def contradiction(requirements: Iterable[Requirement]) -> str | None:
     impossible = present & absent
     impossible |= {key for key, values in wanted.items() if not values - unwanted.get(key, set())}
     return min(impossible, default=None)
+
+
+def exclusive(requirements: Sequence[Requirement]) -> str | None:
+    """Return why nobody on a host meets requirements of Axon's labels together, or None.
+
+    Who is in a container has no unit, and who has either is called by it (axon.dev/service).
+    """
+    asked = {r.key for r in requirements if r.operator in {Operator.IN, Operator.EXISTS}}
+    if {UNIT, CONTAINER} <= asked:
+        return "nobody has both a unit and a container"
+    named = [(r.key, set(r.values)) for r in requirements if r.operator is Operator.IN]
+    services = [values for key, values in named if key == SERVICE]
+    for key, values in named:
+        for names in services:
+            if key == UNIT and not values & names:
+                return f"the {SERVICE} of a unit is the unit"
+            if key == CONTAINER and not values & {name.partition(":")[2] for name in names}:
+                return f"the {SERVICE} of a container is its runtime, a colon and its name"
+    return None
 
 
 def candidates(

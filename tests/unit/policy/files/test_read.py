@@ -150,6 +150,31 @@ RULE = "{{httpRules: [{0}]}}"
         (SELECTOR.format('{matchLabels: {axon.dev/port: "0"}}'), 'from "1" to "65535"'),
         (SELECTOR.format("{matchLabels: {axon.dev/command: a-very-long-command}}"), 'write "a-very-long-com"'),
         (SELECTOR.format('{matchLabels: {axon.dev/unit: ""}}'), "no label axon.dev/unit has this value"),
+        (SELECTOR.format("{matchLabels: {axon.dev/unit: nginx}}"), "only services count as units: write nginx.service"),
+        (SELECTOR.format("{matchLabels: {axon.dev/unit: nginx.socket}}"), "write nginx.service"),
+        (SELECTOR.format("{matchLabels: {axon.dev/container: 'docker:web'}}"), "no part of a container's name: write web"),
+        (
+            SELECTOR.format("{matchLabels: {axon.dev/unit: a.service, axon.dev/container: b}}"),
+            "selects nobody, because nobody has both a unit and a container: write one of them",
+        ),
+        (
+            SELECTOR.format(
+                "{matchLabels: {axon.dev/container: b}, matchExpressions: [{key: axon.dev/unit, operator: Exists}]}"
+            ),
+            "nobody has both a unit and a container",
+        ),
+        (
+            SELECTOR.format("{matchLabels: {axon.dev/unit: a.service, axon.dev/service: b.service}}"),
+            "the axon.dev/service of a unit is the unit",
+        ),
+        (
+            SELECTOR.format("{matchLabels: {axon.dev/container: a, axon.dev/service: 'docker:b'}}"),
+            "the axon.dev/service of a container is its runtime",
+        ),
+        (
+            '{podSelector: {matchLabels: {axon.dev/port: "8080"}}, ingress: [{ports: [{port: 9090}]}]}',
+            "4:80: nobody is asked at 9090, because podSelector asks for axon.dev/port: write 8080, or remove",
+        ),
         (SELECTOR.format("{matchExpressions: [{}]}"), "needs a key and an operator"),
         (SELECTOR.format("{matchExpressions: [{key: a, operator: in, values: [b]}]}"), "write In"),
         (SELECTOR.format("{matchExpressions: [{key: a, operator: In}]}"), "In without values"),
@@ -184,6 +209,10 @@ def test_what_is_said_of_a_spec(text: str, what: str) -> None:
         (PEER.format("{podSelector: {}, ipBlock: {cidr: 10.0.0.0/8}}"), "write them as two entries"),
         (PEER.format('{podSelector: {matchLabels: {axon.dev/port: "80"}}}'), "callers are not known by a port"),
         (PEER.format("{namespaceSelector: {matchLabels: {axon.dev/unit: a}}}"), "namespaces have no label"),
+        (
+            PEER.format("{namespaceSelector: {matchLabels: {team: a}}}"),
+            "namespaces have no label team: write kubernetes.io/metadata.name, or podSelector",
+        ),
         (BLOCK.format("{}"), "ipBlock needs a cidr"),
         (BLOCK.format("{cidr: 10.0.0.0}"), "write 10.0.0.0/32"),
         (BLOCK.format("{cidr: 10.0.0.1/8}"), "write 10.0.0.0/8"),
@@ -197,6 +226,8 @@ def test_what_is_said_of_a_spec(text: str, what: str) -> None:
         (BLOCK.format("{cidr: 10.0.0.0/8, except: [10.0.0.0/9, 10.128.0.0/9]}"), "except leaves nothing"),
         (PORT.format("{port: http}"), "the port has a name, http"),
         (PORT.format("{port: 0}"), "write one from 1 to 65535"),
+        (PORT.format("{port: 0443}"), "a number, not '0443'"),
+        (PORT.format("{port: 80, endPort: 0443}"), "a number, not '0443'"),
         (PORT.format("{port: 65536}"), "write one from 1 to 65535"),
         (PORT.format('{port: "80"}'), "port must be a number"),
         (PORT.format("{port: 80, endPort: 79}"), "write one from 80 to 65535"),
@@ -378,6 +409,21 @@ def test_a_column_is_that_of_the_fault() -> None:
         f'{HEAD}spec:\n  podSelector: {{}}\n  ingress: [{{httpRules: [{{path: "/a//b"}}]}}]\n'
     )
     assert line.startswith("f:6:37: an empty segment")
+
+
+def test_labels_that_go_together() -> None:
+    """What a unit, a container or a port can be is not refused."""
+    for text in (
+        "{axon.dev/unit: a.service, axon.dev/service: a.service}",
+        "{axon.dev/container: a, axon.dev/service: 'docker:a'}",
+        "{axon.dev/command: a, axon.dev/unit: 'a@b.service'}",
+    ):
+        assert spec(f"{{podSelector: {{matchLabels: {text}}}}}").selector.requirements
+    ports = "{podSelector: {matchLabels: {axon.dev/port: '8080'}}, ingress: [{ports: [PORT]}]}"
+    for port in ("{port: 8080}", "{port: 80, endPort: 9090}", "{protocol: TCP}"):
+        assert spec(ports.replace("PORT", port)).ingress
+    several = "{matchExpressions: [{key: axon.dev/port, operator: In, values: ['80', '90']}]}"
+    assert spec(f"{{podSelector: {several}, ingress: [{{ports: [{{port: 90}}]}}]}}").ingress
 
 
 def test_too_many_entries() -> None:

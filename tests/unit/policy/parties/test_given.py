@@ -127,6 +127,19 @@ def test_they_are_compiled() -> None:
         ("- {match: {units: a.service}, labels: {app: a}}", "1:12: match has no field units"),
         ("- {match: {unit: nginx}, labels: {app: a}}", "write nginx.service"),
         ("- {match: {command: a-very-long-command}, labels: {app: a}}", 'write "a-very-long-com"'),
+        (
+            "- {match: {unit: a.service, container: b}, labels: {app: a}}",
+            "1:11: match names nobody, because nobody has both a unit and a container: write one",
+        ),
+        (
+            "- {match: {unit: a.service, service: b.service}, labels: {app: a}}",
+            "the axon.dev/service of a unit is the unit",
+        ),
+        (
+            "- {match: {container: 'docker:b'}, labels: {app: a}}",
+            "container is never 'docker:b', because the runtime is no part of a container's name: write b",
+        ),
+        ("- {match: {port: 0443}, labels: {app: a}}", "port must be a number, not '0443'"),
         ("- {match: {port: 70000}, labels: {app: a}}", "write one from 1 to 65535"),
         (
             "- {match: {port: 80}, labels: {axon.dev/unit: a}}",

@@ -163,10 +163,15 @@ callers = st.one_of(
     st.just(Caller()),
 )  # fmt: skip
 workloads = st.builds(
-    lambda name, key, space, port: (
-        name, Party.of({key: name, SERVICE: name, PORT: str(port)}, space), port
+    lambda labels, space, port: (
+        labels[SERVICE], Party.of({**labels, PORT: str(port)}, space), port
     ),
-    names, st.sampled_from([UNIT, CONTAINER, SERVICE]), st.sampled_from(["default", "shop"]),
+    names.map(lambda name: {SERVICE: name})
+    | names.map(lambda name: {UNIT: f"{name}.service", SERVICE: f"{name}.service"})
+    | names.map(lambda name: name.replace(":", "-")).map(
+        lambda name: {CONTAINER: name, SERVICE: f"docker:{name}"}
+    ),
+    st.sampled_from(["default", "shop"]),
     st.sampled_from([80, 8080]),
 )  # fmt: skip
 
