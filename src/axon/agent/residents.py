@@ -108,4 +108,4 @@ def check_together(policies: Iterable[Policy], settings: Settings) -> None:
     given = read_given(settings.policy_labels) if settings.policy_labels else NOTHING
     host = Residents(cgroup_root(), settings.policy_labels).look(given)
     compiled = Compiler(1).compile(policies, host)
-    Arena(settings.policy_memory // 8).place(compiled.images)
+    Arena(settings.policy_memory // 8).check(compiled.images)

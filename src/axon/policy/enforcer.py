@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from axon.kernel.gate import Gate
 from axon.policy.compiler.arena import Arena, Placement, taken
@@ -21,6 +21,7 @@ class Enforcer:
         self._compiler = Compiler(gate.secret, bounds, gate.names())
         places, serial = taken(gate.directory(gate.generation & 1), gate.arena)
         self._arena = Arena(gate.cells, places, serial)
+        self._accepted: Mapping[int, Policy] = {}
         self._switched: Placement | None = None
         """What is in use while programs may still read what was before."""
 
@@ -31,6 +32,8 @@ class Enforcer:
         bound: the old ones stay in force then.
         """
         compiled = self._compiler.compile(policies, host)
+        if compiled.policies != self._accepted:  # for who comes later there may be more than that
+            self._arena.check(compiled.images)
         self._settle()  # what could not be waited for the last time
         placement = self._arena.place(compiled.images)
         gate = self._gate
@@ -60,6 +63,7 @@ class Enforcer:
         gate.switch(generation)
         self._switched = placement
         gate.newest = newest
+        self._accepted = compiled.policies
         self._settle()
         return compiled
 

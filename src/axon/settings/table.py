@@ -108,7 +108,8 @@ class Settings:
     policy_memory: Annotated[
         Size,
         About(
-            "Room in the kernel for compiled policies, in two generations.",
+            "Room in the kernel for compiled policies: half of it for those in force, half for the "
+            "next ones beside them. Policies that need more than half are refused.",
             low=64 << 10,
             high=1 << 30,
         ),

@@ -8,6 +8,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
+from axon.errors import PolicyError
 from axon.kernel.gate import Gate
 from axon.policy.compiler import layout
 from axon.policy.compiler.compile import Host
@@ -124,6 +125,18 @@ def test_newer_cgroups_are_held_before_they_are_looked_up(
     gate.log.clear()
     enforcer.apply([], Host(newest=60))
     assert gate.log == [("generation", 3), ("newest", 0)]
+
+
+def test_more_than_half_is_refused(gate: FakeGate) -> None:
+    """Policies that could not be replaced are not taken, neither at first nor later."""
+    gate.cells = 512
+    enforcer = Enforcer(cast("Gate", gate), Quiesce())
+    large = "}, {path: ".join(f"/{n}{'a' * 100}" for n in range(12))
+    for n in range(2):
+        with pytest.raises(PolicyError, match=r"raise it\. Nothing was changed"):
+            force(enforcer, large)
+        assert gate.generation == n
+        force(enforcer, "/a")
 
 
 def test_what_is_in_use_is_not_given_away(

@@ -57,6 +57,19 @@ class Arena:
         self._serial = serial
         self._used: dict[bytes, Place] = {}
 
+    def check(self, images: Sequence[Image]) -> None:
+        """Raise PolicyError if images take more than half, so that none like them fit beside them.
+
+        After that nothing could be changed, nor could another agent take them over.
+        """
+        needed = sum(len(image.cells) for image in images)
+        if needed > (self._cells - FIRST) // 2:
+            raise PolicyError(
+                f"The policies need {needed * 8 >> 10:,} KiB in the kernel, and may take half of "
+                f"policy_memory ({self._cells * 8 >> 10:,} KiB), as the next ones are written beside "
+                "them: remove rules, or raise it. Nothing was changed."
+            )
+
     def place(self, images: Sequence[Image]) -> Placement:
         """Return places for the next generation; raise PolicyError when there is no room.
 

@@ -219,6 +219,20 @@ def test_an_arena_that_is_full() -> None:
     assert arena.place(some).writes == ()
 
 
+def test_half_of_the_arena() -> None:
+    """What takes more could never be replaced, and is refused; of what takes less another one fits."""
+    some = images(range(8))
+    needed = sum(len(image.cells) for image in some)
+    with pytest.raises(PolicyError, match="may take half of policy_memory"):
+        Arena(2 * needed).check(some)
+    arena = Arena(2 * needed + FIRST)
+    arena.check(some)
+    arena.switched(arena.place(some))
+    others = images(range(8), "{path: /c*d/e}")
+    arena.check(others)
+    assert len(arena.place(others).writes) == len(others)
+
+
 def test_another_agent_finds_what_is_in_use() -> None:
     """From the directory and the arena alone the places of the sets in use are known, and kept."""
     some = [*images([1, 2]), *images([1], "")]
