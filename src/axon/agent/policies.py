@@ -116,7 +116,7 @@ class Policies:
     def look(self, *, now: bool = False) -> None:
         """Take up what has changed and stands still. What cannot be used is told in `problem`.
 
-        `now`: somebody waits for it, so that files need to stand still for a moment only.
+        `now`: somebody has written and waits, so that files need to stand still for a moment only.
         """
         try:
             if self._ticks % _POINTS_EVERY == 0:
@@ -195,8 +195,9 @@ class Policies:
         directory = self._directory
         if directory is None:
             return
-        if self.compiled and self._waited < _PATIENCE and busy(directory):
+        if self.compiled and not now and self._waited < _PATIENCE and busy(directory):
             self._waited += 1
+            self._keep_up(enforcer, self._residents.look(self.host.given))
             return
         self._waited = 0
         said, wrong = self._read(directory, now=now or self.compiled is None)
@@ -230,10 +231,7 @@ class Policies:
         return said or _Said(self.policies, self.host.given), wrong
 
     def _read_once(self, directory: Path, apart: float) -> tuple[_Said | None, list[str], bool]:
-        """Return what the files say if all have said it for some seconds and none is wrong.
-
-        Also what is wrong, and whether they have.
-        """
+        """Return the same once, None if not known; and whether all files have stood still."""
         wrong = []
         settled = True
         policies, given = None, None

@@ -126,7 +126,7 @@ def test_what_is_refused_changes_nothing(policed: Policed) -> None:
     done = policed.apply(many)
     assert done.returncode == 1
     assert "Nothing was changed" in done.stderr
-    assert [one.name for one in policed.directory.iterdir()] == ["default_web.yaml"]
+    assert [one.name for one in policed.directory.glob("[!.]*")] == ["default_web.yaml"]
     assert policed.server.request("/secret") == 403
     assert policed.agent.client.policies().problem == ""
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +13,7 @@ import pytest
 from axon.agent.policies import Policies
 from axon.errors import PolicyError
 from axon.policy.compiler.compile import Host
+from axon.policy.files.directory import Directory
 from axon.policy.language.model import Policy
 from tests.unit.policy.files.test_directory import OTHER, WEB
 
@@ -197,18 +196,22 @@ def test_files_that_never_stand_still_are_told_of(place: Place) -> None:
 
 
 def test_who_waits_does_not_wait_long(place: Place, sleeps: Sleeps) -> None:
-    """What apply has written is in force a moment later, also where a look has come in between."""
+    """What apply has written is in force a moment later, also where looks have come in between.
+
+    Those see who has started, and not what is being written.
+    """
     place.enforce()
     for names in (["other"], ["web"]):
-        lock = os.open(place.directory, os.O_RDONLY)
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        place.web.write_text(OTHER if names == ["other"] else WEB)
-        before = place.names
-        assert place.look() == before
-        os.close(lock)
-        assert place.look() == before
-        sleeps.count = 0
-        place.policies.look(now=True)
+        with Directory(place.directory).locked():
+            place.web.write_text(OTHER if names == ["other"] else WEB)
+            before = place.names
+            assert place.look() == before
+            (place.cgroup / f"{names[0]}.service").mkdir()
+            assert place.look() == before
+            assert place.enforced.cgroups[-1] == len(place.policies.host.cgroups)
+            assert len(place.policies.host.cgroups) == (2 if names == ["other"] else 3)
+            sleeps.count = 0
+            place.policies.look(now=True)
         assert sleeps.count == 1
         assert place.names == names
     place.policies.look(now=True)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 from axon.cli import main
+from axon.policy.files import directory as directories
+from axon.policy.files.directory import Directory
 from tests.unit.cli.canned import Canned
 from tests.unit.policy.files.test_directory import OTHER, WEB
 
@@ -69,6 +73,72 @@ def test_what_the_agent_refuses_is_taken_back(
     assert agent.problem == ""
 
 
+def test_who_has_enough_of_waiting(
+    agent: Canned, place: Path, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C before the agent has answered leaves the directory as it was."""
+    before = agent.look
+
+    def slow() -> NoReturn:
+        assert (place / "default_web.yaml").exists()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("axon.api.client.Client.look", lambda _: slow())
+    assert main(["policy", "apply", "-f", str(file)]) == 130
+    assert not list(place.glob("[!.]*"))
+    assert before().policies == []
+
+
+def test_two_at_once(agent: Canned, place: Path, file: Path) -> None:
+    """What one has written while another waited is not taken back by what that is refused for."""
+    main(["policy", "apply", "-f", str(file)])
+    later = file.with_name("later.yaml")
+    later.write_text(WEB.replace("app: web", "app: mine"))
+    file.write_text(
+        f"{WEB.replace('app: web', 'app: shop')}---\n{OTHER.replace('name: other', 'name: heavy')}"
+    )
+    statuses: list[int] = []
+    with Directory(place).locked():
+        waiting = threading.Thread(
+            target=lambda: statuses.append(main(["policy", "apply", "-f", str(file)]))
+        )
+        waiting.start()
+        waiting.join(0.3)
+        directory = Directory(place)
+        directory.write(directory.to_apply([later]))
+    waiting.join(10)
+    assert statuses == [1]
+    assert "app: mine" in (place / "default_web.yaml").read_text()
+
+
+def test_what_cannot_be_taken_back(
+    place: Path,
+    file: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The files that are not as before are named, beside the agent's reason."""
+    main(["policy", "apply", "-f", str(file)])
+    store = directories._store
+
+    def full(draft: Path, text: str) -> None:
+        if text == WEB:
+            raise OSError(28, "No space left on device", str(draft))
+        store(draft, text)
+
+    monkeypatch.setattr(directories, "_store", full)
+    file.write_text(
+        f"{WEB.replace('app: web', 'app: shop')}---\n{OTHER.replace('name: other', 'name: heavy')}"
+    )
+    capsys.readouterr()
+    assert main(["policy", "apply", "-f", str(file)]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("axon: The policies need more than there is.\nCannot write")
+    assert f"to be mended by hand: {place}/default_web.yaml, {place}/default_heavy.yaml." in said
+    assert "Nothing was changed" not in said
+    assert "as it was" not in said
+
+
 def test_what_is_wrong_is_not_written(
     place: Path, file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -84,7 +154,7 @@ def test_what_is_wrong_is_not_written(
     file.write_text("# nothing\n")
     assert main(["policy", "apply", "-f", str(file)]) == 1
     assert "there is no policy in it" in capsys.readouterr().err
-    assert not list(place.iterdir())
+    assert not list(place.glob("[!.]*"))
 
 
 def test_delete(agent: Canned, place: Path, file: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -142,7 +212,7 @@ def test_without_an_agent(
     assert "--policy" in capsys.readouterr().err
     place = tmp_path / "policies"
     assert main([*apply, "--policy", str(place)]) == 1
-    assert "Cannot read" in capsys.readouterr().err
+    assert "Cannot open the directory" in capsys.readouterr().err
     place.mkdir()
     assert main([*apply, "--policy", str(place)]) == 3
     said = capsys.readouterr()
@@ -153,7 +223,7 @@ def test_without_an_agent(
     assert [row["in_force"] for row in json.loads(said.out)["policies"]] == ["?", "?"]
     assert "nothing tells whether they are in force" in said.err
     assert main(["policy", "delete", "web", "--policy", str(place)]) == 3
-    assert [one.name for one in place.iterdir()] == ["default_other.yaml"]
+    assert [one.name for one in place.glob("[!.]*")] == ["default_other.yaml"]
 
 
 def test_an_agent_without_a_directory(agent: Canned, file: Path) -> None:

@@ -13,9 +13,14 @@ Exit status: 0 in force; 1 refused; 3 written, but no agent runs.
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from axon.cli.policy import add_files
-from axon.cli.policy.where import add_where, bring, tell, where
+from axon.cli.policy.where import Where, add_where, bring, tell, where
+
+if TYPE_CHECKING:
+    from axon.policy.files.directory import Change, Directory
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,18 +34,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Check, write, and wait until the agent has taken it up."""
-    from axon.agent.residents import check_together
-    from axon.errors import PolicyError
     from axon.policy.files.directory import Directory
 
     place = where(arguments)
     directory = Directory(place.directory)
-    changes = directory.to_apply(arguments.file)
+    if arguments.dry_run:
+        for change in _checked(arguments.file, directory, place):
+            print(f"{change.policy}: would be {change.what} ({change.file})")
+        return 0
+    with directory.locked():
+        changes = _checked(arguments.file, directory, place)
+        now = bring(place, directory, changes)
+    return tell(changes, now)
+
+
+def _checked(files: list[Path], directory: Directory, place: Where) -> list[Change]:
+    """Return what is to be done. Raise PolicyError for what the agent would refuse."""
+    from axon.agent.residents import check_together
+    from axon.errors import PolicyError
+
+    changes = directory.to_apply(files)
     if not changes:
         raise PolicyError("There is no policy in these files: name files that have one.")
     check_together(directory.after(changes), place.settings)
-    if arguments.dry_run:
-        for change in changes:
-            print(f"{change.policy}: would be {change.what} ({change.file})")
-        return 0
-    return tell(changes, bring(place, directory, changes))
+    return changes

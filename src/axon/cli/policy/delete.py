@@ -28,5 +28,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     place = where(arguments)
     directory = Directory(place.directory)
-    changes = [directory.to_delete(arguments.name, arguments.namespace)]
-    return tell(changes, bring(place, directory, changes))
+    with directory.locked():
+        changes = [directory.to_delete(arguments.name, arguments.namespace)]
+        now = bring(place, directory, changes)
+    return tell(changes, now)

@@ -69,22 +69,28 @@ def where(arguments: argparse.Namespace) -> Where:
 
 
 def bring(place: Where, directory: Directory, changes: Sequence[Change]) -> Policies | None:
-    """Make changes and have the agent take them up; return what is in force, None without agent.
+    """Make changes, in a directory that is locked, and have the agent take them up.
 
-    Where the agent refuses, the files are as before. Raise PolicyError with the agent's reason.
+    Return what is in force, None without agent. Where the agent refuses, or somebody has enough of
+    waiting, the files are as before. Raise PolicyError with the agent's reason.
     """
+    import sys
+
     from axon.errors import ApiError, PolicyError
 
-    with directory.locked():
-        directory.write(changes)
-    if place.agent is None:
-        return None
     try:
+        directory.write(changes)
+        if place.agent is None:
+            return None
         now = place.agent.look()
     except ApiError as error:
         raise PolicyError(
             f"{error} The files are written; axon policy list says what is in force."
         ) from error
+    except KeyboardInterrupt:
+        directory.undo(changes)
+        print("axon: interrupted: the directory is as it was.", file=sys.stderr)
+        raise
     digests = {(one.namespace, one.name): one.digest for one in now.policies}
     missing = [
         str(one.policy)
@@ -93,10 +99,12 @@ def bring(place: Where, directory: Directory, changes: Sequence[Change]) -> Poli
     ]
     if not now.problem and not missing:
         return now
-    with directory.locked():
-        directory.undo(changes)
-    place.agent.look()
     reason = now.problem or f"The agent did not take up {', '.join(missing)}; its log may say why."
+    try:
+        directory.undo(changes)
+    except PolicyError as error:
+        raise PolicyError(f"{reason}\n{error}") from error
+    place.agent.look()
     raise PolicyError(f"{reason}\nThe directory is as it was, and so is what is in force.")
 
 

@@ -18,6 +18,7 @@ from axon.policy.files.split import split_policies
 from axon.policy.language.model import Policy
 
 _PATIENCE, _AGAIN = 10, 0.02  # seconds to wait for another writer, and between looks at it
+_LOCK = ".lock"  # a name that policies cannot have
 _LONGEST = 200  # bytes of a file's name without its ending; file systems take 255
 
 
@@ -51,7 +52,7 @@ def file_of(policy: Policy) -> str:
 def busy(directory: Path) -> bool:
     """Return whether somebody is writing policies into a directory at this moment."""
     try:
-        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        descriptor = os.open(directory / _LOCK, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:
         return False
     try:
@@ -71,13 +72,22 @@ class Directory:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep others from writing, and the agent from reading what is written in part."""
+        """Keep others from writing, and the agent from reading what is written in part.
+
+        The lock is a file of its own: whoever may read the directory could lock that.
+        """
+        lock = self.path / _LOCK
+        flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
-            descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        except OSError as error:
+            descriptor = os.open(lock, flags, 0o600)
+        except (FileNotFoundError, NotADirectoryError) as error:
             raise PolicyError(
                 f"Cannot open the directory {self.path}: {error.strerror}. Create it, or name "
                 "another one."
+            ) from error
+        except OSError as error:
+            raise PolicyError(
+                f"Cannot write {lock}: {error.strerror}. Try again as root, or as who has made that file."
             ) from error
         try:
             self._lock(descriptor)
@@ -154,16 +164,26 @@ class Directory:
         try:
             self._write([(one.file, one.after) for one in changes if one.after != one.before])
         except OSError as error:
-            with suppress(OSError):
-                self._write([(one.file, one.before) for one in changes if not _is(one)])
-            raise PolicyError(
-                f"Cannot write {error.filename or self.path}: {error.strerror}. Make room, or try "
-                "again as a user who may write there. Nothing was changed."
-            ) from error
+            self.undo(changes)
+            raise PolicyError(f"{self._cannot_write(error)} Nothing was changed.") from error
 
     def undo(self, changes: Sequence[Change]) -> None:
-        """Have the files be as they were."""
-        self.write([Change(one.policy, one.file, one.before, one.after) for one in changes])
+        """Have the files be as they were. Raise PolicyError, which names those that are not."""
+        try:
+            self._write([(one.file, one.before) for one in changes if not _is(one)])
+        except OSError as error:
+            left = [str(one.file) for one in changes if not _is(one)]
+            if left:
+                raise PolicyError(
+                    f"{self._cannot_write(error)} Not as before, and to be mended by hand: "
+                    f"{', '.join(left)}."
+                ) from error
+
+    def _cannot_write(self, error: OSError) -> str:
+        return (
+            f"Cannot write {error.filename or self.path}: {error.strerror}. Make room, or try again "
+            "as a user who may write there."
+        )
 
     def _write(self, files: Sequence[tuple[Path, str | None]]) -> None:
         drafts: list[tuple[Path, Path]] = []

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import stat
 import threading
 from pathlib import Path
 
@@ -167,6 +169,42 @@ def test_a_directory_is_busy_while_it_is_written_to(directory: Directory) -> Non
         assert waiting.is_alive()
     waiting.join(5)
     assert not busy(directory.path / "absent")
+
+
+def test_who_may_only_read_locks_nothing(directory: Directory) -> None:
+    """Anybody may lock a directory that they can open; what counts is a file that only its owner can."""
+    reader = os.open(directory.path, os.O_RDONLY)
+    fcntl.flock(reader, fcntl.LOCK_EX)
+    assert not busy(directory.path)
+    with directory.locked():
+        assert busy(directory.path)
+    os.close(reader)
+    (lock,) = directory.path.iterdir()
+    assert stat.S_IMODE(lock.stat().st_mode) == 0o600
+    assert directory.policies() == []
+
+
+def test_what_cannot_be_restored_is_named(
+    directory: Directory, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is said to be unchanged where a file is not."""
+    directory.write(directory.to_apply([file]))
+    file.write_text(
+        f"{WEB.replace('app: web', 'app: a')}---\n{OTHER.replace('app: web', 'app: b')}"
+    )
+    changes = directory.to_apply([file])
+    rename = Path.rename
+
+    def once(draft: Path, target: Path) -> Path:
+        if target.name != "default_web.yaml" or draft.read_text() == WEB:
+            raise OSError(5, "Input/output error", str(draft))
+        return rename(draft, target)
+
+    monkeypatch.setattr(Path, "rename", once)
+    with pytest.raises(PolicyError) as caught:
+        directory.write(changes)
+    assert f"to be mended by hand: {directory.path}/default_web.yaml." in str(caught.value)
+    assert "Nothing was changed" not in str(caught.value)
 
 
 def test_it_does_not_wait_for_ever(directory: Directory, monkeypatch: pytest.MonkeyPatch) -> None:
