@@ -106,6 +106,9 @@ def check_together(policies: Iterable[Policy], settings: Settings) -> None:
     policies = list(policies)
     check(policies)
     given = read_given(settings.policy_labels) if settings.policy_labels else NOTHING
-    host = Residents(cgroup_root(), settings.policy_labels).look(given)
+    try:
+        host = Residents(cgroup_root(), settings.policy_labels).look(given)
+    except OSError as error:
+        raise PolicyError(f"Cannot see who is on this host ({error}): try again.") from error
     compiled = Compiler(1).compile(policies, host)
     Arena(settings.policy_memory // 8).check(compiled.images)

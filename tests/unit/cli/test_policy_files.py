@@ -157,6 +157,23 @@ def test_what_is_wrong_is_not_written(
     assert not list(place.glob("[!.]*"))
 
 
+def test_a_host_that_cannot_be_looked_at(
+    place: Path,
+    file: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is said, and nothing is written."""
+
+    def fails(_: object) -> None:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr("axon.identity.cgroups.CgroupTree.walk", fails)
+    assert main(["policy", "apply", "-f", str(file)]) == 1
+    assert "Cannot see who is on this host ([Errno 24] Too many" in capsys.readouterr().err
+    assert not list(place.glob("[!.]*"))
+
+
 def test_delete(agent: Canned, place: Path, file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The policy's file goes, and with it what was in force."""
     main(["policy", "apply", "-f", str(file)])
