@@ -256,7 +256,7 @@ class Policies:
         them because others cannot be used.
         """
         try:
-            self.compiled = enforcer.apply(policies, host)
+            compiled = enforcer.apply(policies, host)
         except (PolicyError, OSError) as error:
             if self.compiled is None:
                 raise
@@ -264,8 +264,8 @@ class Policies:
             if isinstance(error, OSError):
                 raise
             return [str(error)]
-        self._take(policies, host)
-        _log.info("policies in force", policies=len(policies), sets=len(self.compiled.images))
+        self._take(compiled, policies, host)
+        _log.info("policies in force", policies=len(policies), sets=len(compiled.images))
         return []
 
     def _keep_up(self, enforcer: Enforcer, host: Host) -> None:
@@ -273,27 +273,26 @@ class Policies:
         host = replace(host, given=self.host.given, networks=self.host.networks)
         if host != self.host:
             with suppress(PolicyError, OSError):
-                self.compiled = enforcer.apply(self.policies, host)
-                self._take(self.policies, host)
+                self._take(enforcer.apply(self.policies, host), self.policies, host)
 
-    def _take(self, policies: list[Policy], host: Host) -> None:
+    def _take(self, compiled: Compiled, policies: list[Policy], host: Host) -> None:
         """Take note of what has come into force."""
         gone = self.host.cgroups.keys() - host.cgroups.keys()
         if len(self._former) + len(gone) > _FORMER:
             self._former = {}
         self._former.update({cgroup: self.host.cgroups[cgroup] for cgroup in gone})
-        self.policies, self.host = policies, host
-        if self.compiled and self.compiled.left_out:
+        self.compiled, self.policies, self.host = compiled, policies, host
+        if compiled.left_out:
             _log.warning(
                 "there are more cgroups than Axon has room for: who calls from the newest of those with the "
                 "same labels is unknown, and allowed by no rule that asks for a caller",
-                cgroups=self.compiled.left_out,
+                cgroups=compiled.left_out,
             )
-        if self.compiled.unselected:
+        if compiled.unselected:
             _log.warning(
                 "somebody has made more cgroups than Axon has room for: what serves in the newest of theirs "
                 "is selected by command and port alone",
-                cgroups=self.compiled.unselected,
+                cgroups=compiled.unselected,
             )
 
 

@@ -45,19 +45,14 @@ class Residents:
     def look(self, given: Given) -> Host:
         """Return who is there now, with the labels that are `given`.
 
-        Raise PolicyError when that cannot be found out: nobody is to be taken for gone then.
+        Raise OSError when that cannot be found out: nobody is to be taken for gone then.
         """
         if given is not self._given:
             self._given, self._networks = given, given.networks()
-        try:
-            self._walk()
-            there = self._tree.there()
-            known = self._undisputed
-            self._undisputed = {
-                one: known.get(one) or undisputed(one[1], self._root) for one in there
-            }
-        except OSError as error:
-            raise PolicyError(f"The cgroups of this host cannot be looked at: {error}.") from error
+        self._walk()
+        there = self._tree.there()
+        known = self._undisputed
+        self._undisputed = {one: known.get(one) or undisputed(one[1], self._root) for one in there}
         self._places.keep(set(self._undisputed.values()))
         self._places.again()
         cgroups = {one[0]: self.party(path) for one, path in self._undisputed.items()}
@@ -109,6 +104,6 @@ def check_together(policies: Iterable[Policy], settings: Settings) -> None:
     try:
         host = Residents(cgroup_root(), settings.policy_labels).look(given)
     except OSError as error:
-        raise PolicyError(f"Cannot see who is on this host ({error}): try again.") from error
+        raise PolicyError(f"The cgroups of this host cannot be looked at: {error}.") from error
     compiled = Compiler(1).compile(policies, host)
     Arena(settings.policy_memory // 8).check(compiled.images)

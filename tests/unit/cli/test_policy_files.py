@@ -170,7 +170,10 @@ def test_a_host_that_cannot_be_looked_at(
 
     monkeypatch.setattr("axon.identity.cgroups.CgroupTree.walk", fails)
     assert main(["policy", "apply", "-f", str(file)]) == 1
-    assert "Cannot see who is on this host ([Errno 24] Too many" in capsys.readouterr().err
+    assert (
+        "The cgroups of this host cannot be looked at: [Errno 24] Too many"
+        in capsys.readouterr().err
+    )
     assert not list(place.glob("[!.]*"))
 
 
