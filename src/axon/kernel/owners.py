@@ -5,9 +5,11 @@ from __future__ import annotations
 import ctypes
 import os
 import socket
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +20,13 @@ from axon.kernel.system import sockets_of
 _PIDFD_GETFD = 438  # on every architecture; Linux 5.6, commit 8649c322f75c
 _LISTEN = 10  # include/net/tcp_states.h
 _INIT = 1  # systemd holds sockets for others: who else has one counts
+_ANY4, _ANY6 = IPv4Address(0), IPv6Address(0)
 _libc = ctypes.CDLL(None, use_errno=True)
+
+
+_Address = IPv4Address | IPv6Address
+_Place = tuple[int, _Address, int]
+"""A network namespace, an address in it, and a port."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,32 +50,47 @@ def note(owners: Map, cgroups: Path, proc: Path = Path("/proc")) -> int:
     """Say of each TCP socket that the programs know nothing of whose it is; return of how many.
 
     `owners` is the map ax_owner, `cgroups` where the cgroup v2 tree is mounted. A listener is the
-    process's that has the lowest pid of those that hold it, and so is what it has accepted; any
-    other socket has connected. Processes that may not be looked into (CAP_SYS_PTRACE) are left
-    out. Takes some 0.2 ms a process and 20 us a socket.
+    process's that has the lowest pid of those that hold it, and so is what it has accepted, unless
+    that is held in another cgroup; any other socket has connected. Processes that may not be
+    looked into (CAP_SYS_PTRACE) are left out. Takes some 0.2 ms a process and 20 us a socket.
     """
     noted = 0
-    servers: dict[tuple[int, int], _Process] = {}  # by network namespace and port
+    servers: defaultdict[_Place, list[_Process]] = defaultdict(list)
     others: list[_Held] = []
     for held in _sockets(cgroups, proc):
         sock = _fetched(held)
         if sock is None:
             continue
         with closing(sock):
-            port = _port(sock)
             if _state(sock) != _LISTEN:
                 others.append(held)
             else:
-                servers.setdefault((held.holder.netns, port), held.holder)
+                for address in _reached_by(sock):
+                    servers[held.holder.netns, address, _local(sock)[1]].append(held.holder)
                 noted += _tell(owners, sock, held.holder, connected=False)
     for held in others:
         sock = _fetched(held)
         if sock is None:
             continue
         with closing(sock):
-            server = servers.get((held.holder.netns, _port(sock)))
-            noted += _tell(owners, sock, server or held.holder, connected=server is None)
+            address, port = _local(sock)
+            any_address = _ANY6 if isinstance(address, IPv6Address) else _ANY4
+            near = [
+                server
+                for where in (address, any_address)
+                for server in servers.get((held.holder.netns, where, port), ())
+            ]
+            noted += _tell(owners, sock, _server(held.holder, near), connected=not near)
     return noted
+
+
+def _server(holder: _Process, near: Sequence[_Process]) -> _Process:
+    """Return whose a socket is, of its holder and those that listen where it is.
+
+    A socket may stand there that was not accepted: nobody becomes another cgroup's by that.
+    """
+    alike = [server for server in near if server.cgroup == holder.cgroup]
+    return next((one for one in alike if one.comm == holder.comm), [*alike, holder][0])
 
 
 def _tell(owners: Map, sock: socket.socket, process: _Process, *, connected: bool) -> bool:
@@ -148,7 +171,17 @@ def _state(sock: socket.socket) -> int:
     return 0
 
 
-def _port(sock: socket.socket) -> int:
+def _local(sock: socket.socket) -> tuple[_Address, int]:
+    """Return where a socket is; an address of IPv4 as such, whatever the socket's family."""
     with suppress(OSError):
-        return int(sock.getsockname()[1])
-    return 0
+        name = sock.getsockname()
+        address = ip_address(name[0])
+        return getattr(address, "ipv4_mapped", None) or address, int(name[1])
+    return _ANY4, 0
+
+
+def _reached_by(listener: socket.socket) -> list[_Address]:
+    """Return at which addresses it listens."""
+    address = _local(listener)[0]
+    both = address == _ANY6 and not listener.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
+    return [address, _ANY4] if both else [address]
