@@ -3,7 +3,7 @@
 from axon.kernel.abi import Abi
 from axon.kernel.active import Active
 from axon.kernel.features import Feature, Features, probe
-from axon.kernel.loader import attach, detach_all, policy_mode
+from axon.kernel.loader import attach, detach_all, policy_mode, switch_policy_mode
 from axon.kernel.object import load_abi
 from axon.kernel.plane import Footprint, Kernel, ProgStat
 from axon.kernel.ring import FlowRing
@@ -22,4 +22,5 @@ __all__ = [
     "load_abi",
     "policy_mode",
     "probe",
+    "switch_policy_mode",
 ]

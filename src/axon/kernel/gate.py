@@ -46,31 +46,38 @@ def _set_mode(control: Array, mode: int) -> None:
 
 
 class Mode:
-    """The switch of a pinned gate, which works without an agent."""
+    """The switch of a pinned gate, which works without an agent.
 
-    def __init__(self, table: Map) -> None:
-        self._table = table
-        self._control = table.mapped(0, 1)
+    During an upgrade there are two, and the last is the one that stays.
+    """
+
+    def __init__(self, tables: Sequence[Map]) -> None:
+        self._tables = tables
+        self._controls = [table.mapped(0, 1) for table in tables]
+        self.ids = frozenset(table.info.id for table in tables)
+        """Which maps have it."""
 
     @property
     def mode(self) -> int:
         """What is done with what is denied, enum ax_pol_mode."""
-        return int(self._control["mode"][0])
+        return int(self._controls[-1]["mode"][0])
 
     @mode.setter
     def mode(self, mode: int) -> None:
-        _set_mode(self._control, mode)
+        for control in self._controls:
+            _set_mode(control, mode)
 
     @property
     def in_force(self) -> bool:
         """Whether anything is judged."""
-        return bool(self._control["gen"][0] and self._control["mode"][0])
+        return any(control["gen"][0] and control["mode"][0] for control in self._controls)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._table.close()
+        for table in self._tables:
+            table.close()
 
 
 class Gate:

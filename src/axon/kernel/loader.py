@@ -74,13 +74,24 @@ def detach_all(pin_dir: Path) -> list[str]:
 
 def policy_mode(pin_dir: Path) -> Mode:
     """Return the switch of the gate that is pinned in a directory; raise KernelError if none is."""
-    maps = pins.open_maps(Pins(pin_dir).maps)
-    table = maps.pop(CONTROL, None)
-    for other in maps.values():
-        other.close()
-    if table is None:
+    pinned = Pins(pin_dir)
+    # in this order one is always found: an upgrade gives those in `next` the others' name
+    coming, table = (pins.open_map(where, CONTROL) for where in (pinned.next, pinned.maps))
+    tables = [one for one in (table, coming) if one]
+    if not tables:
         raise KernelError(f"Nothing of Axon is attached: {pin_dir} holds no policies' state.")
-    return Mode(table)
+    return Mode(tables)
+
+
+def switch_policy_mode(pin_dir: Path, mode: int) -> None:
+    """Switch the gate that is pinned in a directory; raise KernelError if none is."""
+    written = None
+    while True:
+        with policy_mode(pin_dir) as control:
+            control.mode = mode
+            if control.ids == written:
+                return
+            written = control.ids  # an upgrade that began since has read what was before
 
 
 def _attach(
@@ -113,6 +124,7 @@ def _attach(
         )
         gate = Gate(maps, programs[GATE]) if GATE in programs else None
         if gate and plan.fresh_policies:
+            gate.mode = upgrade.enforced(before).mode  # who switches it now sees `next` as well
             _enforce(gate, upgrade.enforced(before), enforce)
         abi = obj.abi
         active = None

@@ -206,6 +206,15 @@ def open_maps(directory: Path) -> dict[str, Map]:
     return found
 
 
+def open_map(directory: Path, name: str) -> Map | None:
+    """Open one of them; None if there is none of that name."""
+    try:
+        fd = bpf.obj_get(directory / name)
+    except FileNotFoundError:
+        return None
+    return _described(fd, Types(directory))
+
+
 def pin(objects: Mapping[str, bpf.Fd], directory: Path) -> None:
     """Pin objects by their names in a new directory; raise KernelError if that fails, leaving nothing behind."""
     try:

@@ -43,6 +43,6 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.mode is None:
             print(before)
             return 0
-        control.mode = HostMode[arguments.mode.upper()]
+    kernel.switch_policy_mode(loaded.pin_dir, HostMode[arguments.mode.upper()])
     print(f"{arguments.mode} (it was {before})")
     return 0
