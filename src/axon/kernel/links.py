@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
 from axon.errors import KernelError
 from axon.kernel import bpf
-from axon.kernel.pins import Pins, entries
+from axon.kernel.pins import COMING, Pins, drop_link, entries
 from axon.kernel.system import explain
 
 
@@ -20,23 +20,33 @@ def switch(
     """Have each hook run our program, by its pinned link or a new one, and return the links.
 
     `programs` maps a hook's name to its program and attach type. What is done can be undone by
-    `undo`, except the last step: links of hooks that there are no programs for are removed. A link
-    whose former program is not to be had keeps the new one.
+    `undo`, until `settle` makes it last. A link whose former program is not to be had keeps the new
+    one.
     """
-    directory = pins.links
     links = {}
     with _open(cgroup) as target:
         for name, (program, attach_type) in programs.items():
-            path = directory / name
             try:
-                link = _updated(path, program, cgroup, pins, undo)
-                links[name] = link or _made(path, program, target, attach_type, undo)
+                link = _updated(pins.links / name, program, cgroup, pins, undo)
+                links[name] = link or _made(
+                    pins.links / (name + COMING), program, target, attach_type, undo
+                )
             except OSError as e:
                 raise _explain(e, name, cgroup) from e
-    for path in entries(directory):
-        if path.name not in programs:
-            _drop(path)
     return links
+
+
+def settle(pins: Pins, hooks: Container[str]) -> None:
+    """Give new links the place of those to another cgroup; remove those of hooks that are no more."""
+    for path in entries(pins.links):
+        if path.name.endswith(COMING):
+            place = path.with_name(path.name.removesuffix(COMING))
+            before = bpf.obj_get(place) if place.exists() else None
+            path.rename(place)
+            if before:
+                bpf.link_detach(before)
+        elif path.name not in hooks:
+            drop_link(path)
 
 
 def _open(cgroup: Path) -> bpf.Fd:
@@ -64,20 +74,12 @@ def _updated(
 
 
 def _made(path: Path, program: bpf.Fd, target: bpf.Fd, attach_type: int, undo: ExitStack) -> bpf.Fd:
-    """Attach to the cgroup and pin the link, in the place of one to another cgroup."""
+    """Attach to the cgroup and pin the link, beside one to another cgroup if there is one."""
     link = bpf.link_create(program, target.fileno(), attach_type)
     undo.callback(link.close)
-    if path.exists():
-        _drop(path)
     bpf.obj_pin(link, path)
-    undo.callback(_drop, path)
+    undo.callback(drop_link, path)
     return link
-
-
-def _drop(path: Path) -> None:
-    with bpf.obj_get(path) as link:
-        bpf.link_detach(link)
-    path.unlink()
 
 
 def _explain(e: OSError, name: str, cgroup: Path) -> KernelError:

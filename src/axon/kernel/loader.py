@@ -148,6 +148,7 @@ def _attach(
         if gate:
             pinned.judge_by(programs[GATE], undo)
         undo.pop_all()
+    links.settle(pinned, hooks)
     pinned.settle_programs()
     if plan.changes:
         pinned.advance()

@@ -1,6 +1,7 @@
 """The pin directory: what outlives an agent, and how one set of maps takes another's place.
 
     <pin_dir>/links/ax_ingress ...     each hook's link
+    <pin_dir>/links/ax_ingress_next    only while hooks move to another cgroup: the link there
     <pin_dir>/programs/ax_ingress ...  the program that it runs
     <pin_dir>/maps/ax_cells ...        the maps that the programs use, and what describes them
     <pin_dir>/coming/                  only while links are given new programs: those
@@ -28,6 +29,9 @@ from axon.kernel.types import PREFIX, Types
 
 _MAPS, _LINKS, _NEXT, _OLD = "maps", "links", "next", "old"
 _PROGRAMS, _COMING = "programs", "coming"
+
+COMING = "_next"
+"""What ends the name of a link that is to take another's place."""
 
 
 class Pins:
@@ -67,6 +71,9 @@ class Pins:
 
     def recover(self) -> None:
         """Finish or undo an upgrade that was cut short between pinning and renaming."""
+        for path in entries(self.links):
+            if path.name.endswith(COMING):
+                drop_link(path)
         if self.next.is_dir():
             if self._fresh() & self._used():
                 self.advance()
@@ -236,6 +243,13 @@ def remove(directory: Path) -> list[str]:
         directory.rmdir()
         removed.append(os.fspath(directory))
     return removed
+
+
+def drop_link(path: Path) -> None:
+    """Detach a pinned link and unpin it."""
+    with bpf.obj_get(path) as link:
+        bpf.link_detach(link)
+    path.unlink()
 
 
 def _is_map(path: Path) -> bool:

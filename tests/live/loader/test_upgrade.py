@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -17,8 +16,7 @@ from axon.kernel import bpf, carry, links, pins
 from axon.kernel.maps import Map
 from axon.kernel.pins import Pins, entries, open_maps
 from axon.settings import Settings
-
-_FULL = OSError(errno.ENOSPC, "No space left on device")
+from tests.live.kit.failing import fail_after
 
 Attach = Callable[..., kernel.Kernel]
 Seen = Callable[[kernel.Kernel], int]
@@ -182,7 +180,7 @@ def test_failure_half_way_is_undone(
     attach().close(detach=False)
     before = ids(settings)
     with pytest.MonkeyPatch.context() as patch:
-        _fail_after(patch, bpf, step, 4)
+        fail_after(patch, bpf, step, 4)
         with pytest.raises(KernelError, match="full"):
             attach(max_series=2000)
     assert ids(settings) == before
@@ -201,7 +199,7 @@ def test_death_while_carrying(
     count(attached, series)
     attached.close(detach=False)
     with monkeypatch.context() as patch:
-        _fail_after(patch, carry.Adder, "add", 40)
+        fail_after(patch, carry.Adder, "add", 40)
         with pytest.raises(KernelError):
             attach(max_series=2000)
     assert (settings.pin_dir / "old").is_dir()
@@ -228,7 +226,7 @@ def test_death_before_renaming(
         elif when == "before renaming":
             patch.setattr(Pins, "advance", die)
         else:
-            _fail_after(patch, Path, "rename", 2, KeyboardInterrupt())
+            fail_after(patch, Path, "rename", 2, KeyboardInterrupt())
         with pytest.raises(KeyboardInterrupt):
             attach(max_series=2000)
     assert (settings.pin_dir / "next").is_dir()
@@ -236,21 +234,3 @@ def test_death_before_renaming(
     attached = attach(max_series=2000)
     assert seen(attached) == 20
     assert {path.name for path in entries(settings.pin_dir)} == {"links", "maps", "programs"}
-
-
-def _fail_after(
-    patch: pytest.MonkeyPatch,
-    target: Any,
-    name: str,
-    calls: int,
-    error: BaseException = _FULL,
-) -> None:
-    original, left = getattr(target, name), [calls]
-
-    def fail(*args: Any, **more: Any) -> Any:
-        left[0] -= 1
-        if left[0] == 0:
-            raise error
-        return original(*args, **more)
-
-    patch.setattr(target, name, fail)
