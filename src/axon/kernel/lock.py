@@ -25,7 +25,8 @@ class Lock:
             try:
                 run_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
                 flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
-                self._file = undo.enter_context(Fd(os.open(path, flags, 0o644)))
+                self._file = undo.enter_context(Fd(os.open(path, flags, 0o600)))
+                os.fchmod(self._file.fileno(), 0o600)  # who may read a file may lock it
             except OSError as e:
                 raise explain(e, f"create the lock {path}") from e
             _take(self._file, run_dir)

@@ -49,6 +49,17 @@ def test_failed_attempt_keeps_nothing(tmp_path: Path) -> None:
     Lock(tmp_path / "other", pins).release()
 
 
+def test_only_the_owner_can_lock_it(tmp_path: Path) -> None:
+    """Nobody else may open the file, also where an earlier agent has made it: who can read, can lock."""
+    run, pins = directories(tmp_path)
+    run.mkdir()
+    (run / "axon.lock").touch(0o644)
+    for place, others in ((run, pins), (tmp_path / "new", tmp_path)):
+        lock = Lock(place, others)
+        assert (place / "axon.lock").stat().st_mode & 0o777 == 0o600
+        lock.release()
+
+
 def test_dies_with_the_process(tmp_path: Path) -> None:
     """A killed agent's lock is free at once."""
     run, pins = directories(tmp_path)
