@@ -19,7 +19,6 @@ from axon.log import get
 State = Literal["judged", "behind", "unjudged"]
 STATES: tuple[State, ...] = ("judged", "behind", "unjudged")
 
-_GONE = {errno.ENODEV, errno.ENXIO}
 _SOON = 0.02
 _PATIENCE = 10.0
 _log = get("policy")
@@ -83,7 +82,7 @@ class Points:
             try:
                 state, why = self._settled(way), ""
             except OSError as error:
-                if error.errno in _GONE:
+                if error.errno in tc.GONE:
                     continue
                 state, why = "unjudged", error.strerror or str(error)
             self._note(way, state, why)

@@ -30,11 +30,19 @@ def take_off(program: int) -> None:
 def hand_over(before: bpf.Fd, program: bpf.Fd, undo: ExitStack) -> None:
     """Have a program judge wherever another does, without a moment between.
 
-    `undo` gives every place back.
+    `undo` gives every place back. Interfaces that go meanwhile are left out.
     """
     for point in tc.points_of(bpf.prog_info(before).id):
+        _put(point, program)
+        undo.callback(_put, point, before)
+
+
+def _put(point: tc.Point, program: bpf.Fd) -> None:
+    try:
         tc.attach(point, program)
-        undo.callback(tc.attach, point, before)
+    except OSError as error:
+        if error.errno not in tc.GONE:
+            raise
 
 
 def _set_mode(control: Array, mode: int) -> None:

@@ -12,6 +12,8 @@ from axon.kernel import bpf
 from axon.kernel.libbpf import TcHook, TcOpts, check, lib, sized
 from axon.kernel.netlink import Filter, filters, has_ethernet, interfaces, put_filter
 
+GONE = frozenset({errno.ENODEV, errno.ENXIO})
+"""Error numbers of an interface that has gone."""
 HANDLE, PRIORITY = 0xA0, 1
 """Ours among the interface's filters: before those of others, which begin at 49152 unasked."""
 
