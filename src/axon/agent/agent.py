@@ -13,6 +13,7 @@ import numpy as np
 
 from axon.agent import matching, process
 from axon.agent.observers import Observer, Observers
+from axon.agent.points import refuse_others
 from axon.agent.pump import Pump
 from axon.agent.report import Report
 from axon.agent.systemd import notify
@@ -93,6 +94,8 @@ class Agent:
         process.keep_memory_small()
         process.open_many_files()
         policies = self._of_files()
+        if policies:
+            refuse_others(settings.pin_dir)
         kernel = self._kernel = attach(settings, enforce=policies.enforce if policies else None)
         self._closing.callback(self._let_go)
         _log.info(
@@ -175,6 +178,7 @@ class Agent:
         Those are looked after in mode off too, so that they judge as soon as it is another.
         """
         if policies is None and self._kernel.has_policies:
+            refuse_others(self._settings.pin_dir)
             policies = self._policies_of(None)
         if policies:
             policies.begin(self._kernel)

@@ -8,12 +8,15 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Literal
 
 from axon.agent.ways import Way, ways
+from axon.errors import KernelError
 from axon.kernel import tc
 from axon.kernel.gate import Gate
 from axon.kernel.netlink import Watch, interfaces
+from axon.kernel.pins import pinned_gates
 from axon.log import get
 
 State = Literal["judged", "behind", "unjudged"]
@@ -22,6 +25,24 @@ STATES: tuple[State, ...] = ("judged", "behind", "unjudged")
 _SOON = 0.02
 _PATIENCE = 10.0
 _log = get("policy")
+
+
+def refuse_others(pin_dir: Path) -> None:
+    """Raise KernelError if the filters here are those of another pin directory.
+
+    There is one place for them on each interface: two agents would take it from each other without
+    end. What somebody has left there who is pinned nowhere any more is nobody's.
+    """
+    gates = pinned_gates()
+    for way in ways(interfaces()).values():
+        places = gates.get(tc.attached(way.point), set())
+        if places and pin_dir.resolve() not in places:
+            other = min(places)
+            raise KernelError(
+                f"Requests on {way.interface} are judged by another Axon, which is pinned in {other}, "
+                "and only one can have policies in force. End it and detach it "
+                f"(`axon detach --pin-dir {other}`), or start this one without policies."
+            )
 
 
 class Points:

@@ -15,6 +15,7 @@ for to open an object by its id takes CAP_SYS_ADMIN.
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -23,7 +24,7 @@ from axon.errors import KernelError
 from axon.kernel import bpf
 from axon.kernel.gate import GATE, hand_over, take_off
 from axon.kernel.maps import Map
-from axon.kernel.system import BPFFS, bpffs_of, explain, mount_bpffs
+from axon.kernel.system import BPFFS, bpffs_of, explain, mount_bpffs, mounts
 from axon.kernel.tc import points_of
 from axon.kernel.types import PREFIX, Types
 
@@ -198,6 +199,20 @@ class Pins:
 def entries(directory: Path) -> list[Path]:
     """Return what lies in a directory, by name; nothing if there is none."""
     return sorted(directory.iterdir()) if directory.is_dir() else []
+
+
+def pinned_gates() -> dict[int, set[Path]]:
+    """Return the pin directories of each program that judges, by its id: a mount may be bound twice."""
+    found: defaultdict[int, set[Path]] = defaultdict(set)
+    for mount in mounts():
+        if mount.kind != "bpf":
+            continue
+        for directory, _, names in os.walk(mount.point):
+            place = Path(directory)
+            if GATE in names and place.name in {_PROGRAMS, _COMING}:
+                with suppress(OSError), bpf.obj_get(place / GATE) as program:
+                    found[bpf.prog_info(program).id].add(place.parent)
+    return found
 
 
 def open_maps(directory: Path) -> dict[str, Map]:

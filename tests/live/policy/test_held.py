@@ -128,6 +128,16 @@ def test_not_under_audit(gate: Guarded, world: World) -> None:
             listener.connect().exchange(get("/secret"))
 
 
+@pytest.fixture
+def alone(guarded: Guarded) -> Iterator[None]:
+    """Have no gate but an agent's in front of the servers."""
+    guarded.close()
+    yield
+    for interface in ("lo", "cable1"):
+        guarded.attach(interface)
+
+
+@pytest.mark.usefixtures("alone")
 def test_the_window_otherwise(world: World, tmp_path: Path) -> None:
     """Without being held a workload that starts is judged from the agent's next look on: within a second."""
     agent = Enforcing(world, world.server, tmp_path)
@@ -159,6 +169,7 @@ def _denied(listener: Listener) -> bool:
             return False
 
 
+@pytest.mark.usefixtures("alone")
 def test_by_an_agent(world: World, tmp_path: Path) -> None:
     """However a workload's start falls between an agent's looks, no request is answered unjudged."""
     agent = Enforcing(world, world.server, tmp_path)
