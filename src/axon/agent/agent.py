@@ -22,13 +22,13 @@ from axon.api import policy as api_policy
 from axon.api import schema
 from axon.api.filters import FlowFilter
 from axon.api.server import Server
-from axon.errors import AxonError
+from axon.errors import ApiError, AxonError
 from axon.export import own, policy
 from axon.export.families import Family
 from axon.kernel import attach
 from axon.kernel.system import cgroup_root
 from axon.log import get
-from axon.settings import Settings
+from axon.settings import Listen, Settings
 
 if TYPE_CHECKING:
     from axon.agent.policies import Policies
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 _TICK = 1.0
 _SOON = 0.1
 _LATE = 5.0
+_AGAIN = 5.0
 _LINKS_EVERY = 5
 _RETURN_EVERY = 10
 _log = get("agent")
@@ -58,6 +59,7 @@ class Agent:
         self._encoded = b""
         self._failed = False
         self._policies: Policies | None = None
+        self._unserved = ""
         self._compiled: Compiled | None = None
         self.metrics_port: int | None = None
         """Port that /metrics is served on, None where it is off."""
@@ -133,11 +135,31 @@ class Agent:
         server = Server(self)
         self._closing.push_async_callback(server.close)
         if settings.metrics_listen:
-            self.metrics_port = await server.serve_metrics(settings.metrics_listen)
+            await self._serve_metrics(server, settings.metrics_listen)
         if settings.api_listen:
             self.api_port = await server.serve_tcp(settings.api_listen)
         await server.serve_socket(settings.socket)
         _log.info("serving", socket=settings.socket, metrics=self.metrics_port, api=self.api_port)
+
+    async def _serve_metrics(self, server: Server, listen: Listen) -> None:
+        """Serve /metrics. Who has taken its port does not keep policies from being looked after."""
+        try:
+            self.metrics_port = await server.serve_metrics(listen)
+        except ApiError as error:
+            if self._policies is None:
+                raise
+            self._unserved = str(error)
+            _log.error("unhealthy", problem=self._unserved)
+            trying = asyncio.create_task(self._serve_metrics_later(server, listen))
+            self._closing.push_async_callback(_cancelled, trying)
+
+    async def _serve_metrics_later(self, server: Server, listen: Listen) -> None:
+        while self._unserved:
+            await asyncio.sleep(_AGAIN)
+            with suppress(ApiError):
+                self.metrics_port = await server.serve_metrics(listen)
+                self._unserved = ""
+        _log.info("serving", metrics=self.metrics_port)
 
     def _steer(self) -> None:
         """Set what the programs take from user space while they run."""
@@ -315,7 +337,7 @@ class Agent:
             problem = "The agent has not looked for some seconds: this machine is overloaded."
         if not problem and self._policies:
             mine = self._policies
-            problem = mine.points.problem or mine.held or mine.fault
+            problem = mine.points.problem or mine.held or mine.fault or self._unserved
         return schema.Health(ok=not problem, problem=problem)
 
     def ready(self) -> schema.Health:

@@ -62,7 +62,7 @@ class Server:
 
         Raises ApiError when it cannot be made.
         """
-        runner = await self._runner(self._api())
+        runner = await _runner(self._api(), self._closing)
         # Made under a name of its own and moved: nobody can connect before the mode is set, and
         # what an agent that was killed left there is replaced.
         draft = path.with_name(f".{path.name}.{os.getpid()}")
@@ -104,34 +104,30 @@ class Server:
             application.router.add_route(endpoint.method, endpoint.path, handler)
         return application
 
-    async def _runner(self, application: web.Application) -> web.AppRunner:
-        runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.5)
-        await runner.setup()
-        self._closing.push_async_callback(runner.cleanup)
-        return runner
-
     async def _tcp(self, application: web.Application, listen: Listen, setting: str) -> int:
-        runner = await self._runner(application)
-        server = runner.server
-        assert server is not None, "it is set up"  # noqa: S101 - for the type checker
+        async with AsyncExitStack() as undo:
+            runner = await _runner(application, undo)
+            server = runner.server
+            assert server is not None, "it is set up"  # noqa: S101 - for the type checker
 
-        def connection() -> asyncio.Protocol:
-            # The oldest give way: whoever leaves connections open is to shut nobody out.
-            there = [one.transport for one in server.connections if one.transport]
-            for transport in there[: max(0, len(there) + 1 - CONNECTIONS)]:
-                transport.abort()
-            return server()
+            def connection() -> asyncio.Protocol:
+                # The oldest give way: whoever leaves connections open is to shut nobody out.
+                there = [one.transport for one in server.connections if one.transport]
+                for transport in there[: max(0, len(there) + 1 - CONNECTIONS)]:
+                    transport.abort()
+                return server()
 
-        try:
-            listening = await asyncio.get_running_loop().create_server(
-                connection, listen.host, listen.port, reuse_address=True
-            )
-        except OSError as error:
-            raise ApiError(
-                f"Cannot listen on {listen}: {os.strerror(error.errno or 0)}. "
-                f"Set {setting} to a free address of this host, or to off."
-            ) from error
-        self._closing.callback(listening.close)
+            try:
+                listening = await asyncio.get_running_loop().create_server(
+                    connection, listen.host, listen.port, reuse_address=True
+                )
+            except OSError as error:
+                raise ApiError(
+                    f"Cannot listen on {listen}: {os.strerror(error.errno or 0)}. "
+                    f"Set {setting} to a free address of this host, or to off."
+                ) from error
+            undo.callback(listening.close)
+            self._closing.push_async_exit(undo.pop_all())
         port: int = listening.sockets[0].getsockname()[1]
         return port
 
@@ -208,6 +204,13 @@ class Server:
             await response.write(piece)
         await response.write_eof()
         return response
+
+
+async def _runner(application: web.Application, closing: AsyncExitStack) -> web.AppRunner:
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.5)
+    await runner.setup()
+    closing.push_async_callback(runner.cleanup)
+    return runner
 
 
 async def _send(

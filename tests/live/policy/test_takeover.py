@@ -6,6 +6,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -219,17 +220,42 @@ def _mode(agent: Enforcing, word: str) -> None:
 def test_a_start_that_fails(agent: Enforcing, traffic: Traffic) -> None:
     """An agent that cannot start leaves what was in force, whether it is to keep it or not."""
     agent.kill()
-    with agent.place.socket() as taken:
-        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        taken.bind(("127.0.0.1", agent.port))
-        taken.listen()
-        agent.refused(AXON_KEEP="false")
+    with _taken(agent) as listen:
+        agent.refused(AXON_KEEP="false", AXON_API_LISTEN=listen)
         traffic.flows()
-        agent.refused(AXON_KEEP="false", AXON_POLICY_MEMORY="1 MiB")
+        agent.refused(AXON_KEEP="false", AXON_API_LISTEN=listen, AXON_POLICY_MEMORY="1 MiB")
         traffic.flows()
     agent.start()
     traffic.flows()
     assert traffic.broken == []
+
+
+def test_a_port_that_is_taken(agent: Enforcing, traffic: Traffic) -> None:
+    """Who has the port of /metrics keeps no agent from looking after policies; it is told, and tried again."""
+    agent.kill()
+    with _taken(agent) as listen:
+        agent.start()
+        assert f"Cannot listen on {listen}" in agent.client.health().problem
+        agent.write(policy("web", traffic.listener.port, "{path: /other}"))
+        traffic.allowed = "/other"
+        traffic.flows()
+        assert not agent.healthy()
+    until(agent.healthy, "it has the port")
+    assert agent.metric("axon_policy_current") == 1
+    agent.kill()
+    with _taken(agent):
+        agent.start(AXON_POLICY="")
+        traffic.flows()
+
+
+@contextmanager
+def _taken(agent: Enforcing) -> Iterator[str]:
+    """Take the port on which the agent's metrics are to be; give the address."""
+    with agent.place.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(("127.0.0.1", agent.port))
+        sock.listen()
+        yield f"127.0.0.1:{agent.port}"
 
 
 def test_killed_at_any_time(agent: Enforcing, traffic: Traffic) -> None:
