@@ -15,6 +15,7 @@ import numpy as np
 
 from axon.kernel import bpf
 from axon.kernel.convert import converted
+from axon.kernel.gate import names_in
 from axon.kernel.insn import (
     FP,
     MAP_LOOKUP,
@@ -39,7 +40,7 @@ from axon.kernel.insn import (
 from axon.kernel.maps import Array, Map
 
 _CHUNK = 512
-_STATS, _ROLES = "ax_stat", "ax_role"
+_ROLES = "ax_role"
 
 
 class Adder:
@@ -85,7 +86,11 @@ def carry(old: Mapping[str, Map], new: Mapping[str, Map]) -> int:
             count += 1
         adder.close()
     if _replaced("ax_stats", old, new):
-        _carry_stats(old["ax_stats"], new["ax_stats"])
+        _carry_enum(old["ax_stats"], new["ax_stats"], "ax_stat")
+    if _replaced("ax_pol_denies", old, new):
+        _carry_enum(old["ax_pol_denies"], new["ax_pol_denies"], "ax_deny")
+    if _replaced("ax_pol_counts", old, new):
+        _carry_verdicts(old, new)
     return count
 
 
@@ -154,12 +159,12 @@ def _slot_of(new: Mapping[str, Map], slots: Array, key: Any, created: int) -> in
     return other
 
 
-def _carry_stats(old: Map, new: Map) -> None:
-    """Add the counters beside requests, each to the one of its name."""
+def _carry_enum(old: Map, new: Map, enum: str) -> None:
+    """Add counters that an enumeration numbers, each to the one of its name."""
     values = old.lookup(0)
     if values is None:
         return
-    then, today = _enum(old, _STATS), _enum(new, _STATS)
+    then, today = _enum(old, enum), _enum(new, enum)
     sums = values.sum(axis=0, dtype="u8")
     added = np.zeros(new.value.shape, "u8")
     for name, index in then.items():
@@ -169,6 +174,21 @@ def _carry_stats(old: Map, new: Map) -> None:
     adder.add(0, added)
     adder.close()
     old.update(0, np.zeros_like(values))
+
+
+def _carry_verdicts(old: Mapping[str, Map], new: Mapping[str, Map]) -> None:
+    """Add what policies have decided, each to the one of its name, whose number may be another."""
+    numbers = {name: number for number, name in names_in(new["ax_pol_names"]).items()}
+    before, today = old["ax_pol_counts"], new["ax_pol_counts"]
+    adder = Adder(today)
+    for number, name in names_in(old["ax_pol_names"]).items():
+        values = before.lookup(number)
+        if name in numbers and values is not None:
+            total = np.zeros(1, today.value)
+            total["verdict"] = converted(values, today.value)["verdict"].sum(axis=0)
+            adder.add(numbers[name], total)
+            before.update(number, np.zeros_like(values))
+    adder.close()
 
 
 def _program(row: bpf.Fd, target: bpf.Fd, words: int) -> bytes:

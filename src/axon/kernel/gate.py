@@ -169,14 +169,16 @@ class Gate:
         self.arena[first : first + len(cells)] = cells
 
     def name(self, policy: int, row: Any) -> None:
-        """Name a policy, struct ax_pol_name."""
-        self._maps["ax_pol_names"].update(policy, row)
+        """Name a policy, struct ax_pol_name. What was counted for another of its number goes."""
+        names, counts = self._maps["ax_pol_names"], self._maps["ax_pol_counts"]
+        before = names.lookup(policy)
+        if before is not None and before["len"] and _text(before) != _text(row):
+            counts.update(policy, np.zeros_like(counts.lookup(policy)))
+        names.update(policy, row)
 
     def names(self) -> dict[int, str]:
         """Return the names of policies by their numbers, also of those that are gone."""
-        numbers, rows = self._maps["ax_pol_names"].items()
-        found = zip(numbers, rows, strict=True)
-        return {int(n): _text(row) for n, row in found if row["len"]}
+        return names_in(self._maps["ax_pol_names"])
 
     def policy_name(self, policy: int) -> str:
         """Return what a policy is named, NAMESPACE/NAME; empty if it has no name any more."""
@@ -249,6 +251,12 @@ class Gate:
             raise AssertionError("an array has no missing entries")
         total: Array = values.sum(axis=0, dtype=np.uint64)
         return total
+
+
+def names_in(table: Map) -> dict[int, str]:
+    """Return the names of policies by their numbers, of the map ax_pol_names."""
+    numbers, rows = table.items()
+    return {int(n): _text(row) for n, row in zip(numbers, rows, strict=True) if row["len"]}
 
 
 def _text(row: Any) -> str:

@@ -93,12 +93,24 @@ def test_whether_answers_name_the_policy(agent: Enforcing, world: World) -> None
 
 
 def test_another_layout(agent: Enforcing, traffic: Traffic, tmp_path: Path) -> None:
-    """An upgrade to another layout, and back, lets nothing through; connections may be reset."""
+    """An upgrade to another layout, and back, lets nothing through; connections may be reset. What was
+    counted goes on, also of a policy whose number is another.
+    """
     other = object_of_another_layout(tmp_path)
+    counters = (
+        'axon_policy_verdicts_total{policy="web",namespace="default",verdict="dropped"}',
+        'axon_policy_verdicts_total{policy="web",namespace="default",verdict="forwarded"}',
+        'axon_policy_denials_total{reason="rule"}',
+    )
     for launcher in (launcher_of(other), ("-m", "axon")):
+        before = [agent.metric(counter) for counter in counters]
+        assert all(before)
         agent.kill()
+        agent.write(policy(f"a{len(launcher[1])}", 1, PUBLIC), f"{len(launcher[1])}.yaml")
         agent.launcher = launcher
         agent.start()
+        after = [agent.metric(counter) for counter in counters]
+        assert all(was <= now for was, now in zip(before, after, strict=True)), (before, after)
         traffic.flows()
     assert len(traffic.broken) <= 2
 
