@@ -124,7 +124,9 @@ def _attach(
         )
         gate = Gate(maps, programs[GATE]) if GATE in programs else None
         if gate and plan.fresh_policies:
-            gate.mode = upgrade.enforced(before).mode  # who switches it now sees `next` as well
+            setup.switch(
+                maps, upgrade.enforced(before)
+            )  # who gives another now sees `next` as well
             _enforce(gate, upgrade.enforced(before), enforce)
         abi = obj.abi
         active = None

@@ -38,6 +38,14 @@ def secret(maps: Mapping[str, Map], known: int | None) -> None:
     maps["ax_ctl"].mapped(0, 1)["secret"][0] = drawn if known is None else known
 
 
+def switch(maps: Mapping[str, Map], before: Enforced) -> None:
+    """Set the mode that was given before, and how often it was off: connections compare that with what they have seen."""
+    control = maps[CONTROL].mapped(0, 1)
+    control["mode"][0] = before.mode
+    if "offs" in (control.dtype.names or ()):
+        control["offs"][0] = before.offs or 0
+
+
 def policies(maps: Mapping[str, Map], before: Enforced) -> None:
     """Draw what keys the tables of policies; go on from what was in force before.
 
@@ -46,9 +54,7 @@ def policies(maps: Mapping[str, Map], before: Enforced) -> None:
     control = maps[CONTROL].mapped(0, 1)
     control["secret"][0] = int.from_bytes(os.urandom(8), "little")
     control["header"][0] = before.header
-    control["mode"][0] = before.mode
     control["gen"][0] = before.generation
-    if "offs" in (control.dtype.names or ()):
-        control["offs"][0] = before.offs or 0  # connections go on with what they have seen
+    switch(maps, before)
     half = maps[DIRECTORY].entries // 2 * (before.generation & 1)
     maps[DIRECTORY].mapped(half, 1)["serial"] = before.serial
