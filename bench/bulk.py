@@ -9,14 +9,15 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from statistics import median
+from statistics import mean, median
 from tempfile import TemporaryDirectory
 from typing import IO, cast
 
 from bench.cable import cable
-from bench.kernel import attached, floor
+from bench.hooked import NOTHING, Scope, hooked, of_axon, of_step, rates
+from bench.kernel import floor
 from bench.report import Table, spread
-from bench.world import CLIENT_CPU, SERVER_CPU, axon, cgroup, start, take_turns
+from bench.world import CLIENT_CPU, SERVER_CPU, axon, cgroup, start
 
 _TURN = 0.1  # seconds
 # The receiver says how many bytes have come whenever it is asked.
@@ -50,66 +51,73 @@ class _Stream:
         )  # fmt: skip
         self._said = cast("IO[str]", self._receiver.stdout)
         self._said.readline()
-        self.sender = start(
+        self._sender = start(
             [sys.executable, "-c", _SEND, address, str(port)], cpu=CLIENT_CPU, group=group
         )
-        for process in (self._receiver, self.sender):
+        for process in (self._receiver, self._sender):
             all_.callback(process.wait)
             all_.callback(process.kill)
         time.sleep(0.3)
-        self.sender.send_signal(signal.SIGSTOP)
+        self._sender.send_signal(signal.SIGSTOP)
+        self._total = self._ask()
 
-    def total(self) -> int:
-        """Bytes that the receiver has got."""
+    def run(self, seconds: float) -> int:
+        """Let it flow for a while; return how many bytes the receiver has got."""
+        before = self._total
+        self._sender.send_signal(signal.SIGCONT)
+        time.sleep(seconds)
+        self._sender.send_signal(signal.SIGSTOP)
+        self._total = self._ask()
+        return self._total - before
+
+    def _ask(self) -> int:
         cast("IO[str]", self._receiver.stdin).write("\n")
         return int(self._said.readline())
 
 
-def _block(
-    groups: Mapping[str, Path], address: str, seconds: float, where: Sequence[str]
-) -> dict[str, float]:
-    with ExitStack() as all_:
-        streams = {
-            name: _Stream(all_, group, address, 18721 + i, where)
-            for i, (name, group) in enumerate(groups.items())
-        }
-        senders = {name: stream.sender for name, stream in streams.items()}
-        before = {name: stream.total() for name, stream in streams.items()}
-        active = take_turns(senders, seconds=seconds, turn=_TURN)
-        return {name: (streams[name].total() - before[name]) / active[name] for name in streams}
+def measure(*, blocks: int = 12, seconds: float = 8.0) -> Table:
+    """Measure one stream of bytes with and without Axon at both ends: the same one, so that streams need not be alike.
 
-
-def measure(*, blocks: int = 16, seconds: float = 4.0) -> Table:
-    """Measure one stream of bytes with both ends in Axon's scope against one without.
-
-    Beside them: a second stream without as a control, and one with programs that do nothing, at both ends.
+    Beside it: without once more as a control, and programs that do nothing.
     """
     table = Table("Bulk transfer that is not HTTP", "make bench BENCH=bulk",
                   ["one stream over", "without, Gbit/s", "without, again", "empty programs on both ends",
                    "Axon on both ends", "Axon, of empty programs"])  # fmt: skip
     with ExitStack() as all_:
-        names = ("plain", "again", "empty", "axon")
-        groups = {name: all_.enter_context(cgroup(name)) for name in names}
+        group, spare = (all_.enter_context(cgroup(name)) for name in ("bulk", "spare"))
         programs = all_.enter_context(floor(Path(all_.enter_context(TemporaryDirectory()))))
-        all_.enter_context(attached(programs, "empty", groups["empty"]))
-        all_.enter_context(axon(groups["axon"]))
+        kernel = all_.enter_context(axon(spare))
+        states: dict[str, Scope] = {
+            "without": NOTHING,
+            "again": NOTHING,
+            "empty": (of_step(programs, "empty"), [group]),
+            "axon": (of_axon(kernel), [group]),
+        }
         end = all_.enter_context(cable())
         for name, address, where in (
             ("loopback", "127.0.0.1", []),
             ("veth", end.other, end.there([])),
         ):
-            rates = [_block(groups, address, seconds, where) for _ in range(blocks)]
-            row = [name, f"{median(r['plain'] for r in rates) * 8e-9:.1f}"]
-            row += [_share(rates, of, "plain") for of in names[1:]]
+            found = []
+            for i in range(blocks):
+                with ExitStack() as block:
+                    # its first bytes are seen, as those of a stream that is not HTTP
+                    with hooked(*states.values()):
+                        stream = _Stream(block, group, address, 18721 + i % 2, where)
+                    found.append(rates(states, stream.run, seconds=seconds, turn=_TURN))
+            row = [name, f"{median(r['without'] for r in found) * 8e-9:.1f}"]
+            row += [_share(found, "again", "without")]
+            row += [_share(found, of, "without", "again") for of in ("empty", "axon")]
             table.brief.append((f"Bulk transfer that is not HTTP, one stream over {name}", row[-1]))
-            table.rows.append([*row, _share(rates, "axon", "empty")])
+            table.rows.append([*row, _share(found, "axon", "empty")])
     table.notes.append(
-        f"Medians and quartiles of {blocks} blocks of {seconds:g} s, in which all take turns of a tenth of a second. "
-        "Beside Axon: a second stream without it, which shows the machine's own noise; and programs that do nothing, "
-        "which show what any program on these hooks takes."
+        f"Medians and quartiles of {blocks} streams, each for {seconds:g} s, in which programs are attached to its "
+        "cgroup for a tenth of a second at a time, against the mean of both without. Beside Axon: without once more, "
+        "which shows the machine's own noise; and programs that do nothing, which show what any program on these hooks "
+        "takes."
     )
     return table
 
 
-def _share(rates: Sequence[Mapping[str, float]], of: str, base: str) -> str:
-    return spread([r[of] / r[base] for r in rates])
+def _share(found: Sequence[Mapping[str, float]], of: str, *base: str) -> str:
+    return spread([r[of] / mean(r[one] for one in base) for r in found])

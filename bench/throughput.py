@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -9,9 +12,10 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
-from bench.kernel import attached, floor
+from bench.hooked import NOTHING, Scope, hooked, of_axon, of_step, rates
+from bench.kernel import floor
 from bench.report import Table, spread
-from bench.world import axon, cgroup, nginx, require, turns, wrk
+from bench.world import CLIENT_CPU, axon, cgroup, nginx, require, served, start, wrk
 
 
 class Case(NamedTuple):
@@ -31,17 +35,41 @@ CASES = (
 SIDES = (("server", "server"), ("client", "client"), ("both", "server,client"))
 BASE, CONTROL, EMPTY, FLOOR = "without", "again", "empty", "floor"
 OTHERS = (CONTROL, EMPTY, FLOOR)
+_TURN = 0.1  # seconds: behind each change connections are found anew, which takes a fraction of a millisecond
+_TAILS = 6  # blocks of which the tail is measured
 
 
-_TAILS = 8  # blocks of which the tail is measured
+class _Load:
+    """A client of one nginx, stopped until its turn comes."""
+
+    def __init__(self, all_: ExitStack, url: str, group: Path, case: Case) -> None:
+        command = ["wrk", "-t1", f"-c{case.connections}", "-d3600s", url]
+        if case.close:
+            command[1:1] = ["-H", "Connection: close"]
+        self._url = url
+        self._client = start(command, cpu=CLIENT_CPU, group=group, stdout=subprocess.DEVNULL)
+        all_.callback(self._client.wait)
+        all_.callback(self._client.kill)
+        time.sleep(0.3)
+        self._client.send_signal(signal.SIGSTOP)
+        self._served = served(url)
+
+    def run(self, seconds: float) -> int:
+        """Let it ask for a while; return how many requests nginx has read."""
+        before = self._served
+        self._client.send_signal(signal.SIGCONT)
+        time.sleep(seconds)
+        self._client.send_signal(signal.SIGSTOP)
+        self._served = served(self._url)
+        return self._served - before - 1
 
 
-def measure(*, blocks: int = 32, seconds: float = 2.5) -> Table:
-    """Measure each case without Axon, and with it on the server's side, the client's and both.
+def measure(*, blocks: int = 12, seconds: float = 8.0) -> Table:
+    """Measure each case without Axon, and with it on the server's side, the client's and both: the same nginx and client,
+    for servers differ by where in memory they lie.
 
-    Beside them: a second nginx without Axon as a control, and programs that do nothing, and that do the least that an
-    observer must, at both ends. Many short blocks: servers differ by where in memory they lie, a server from itself
-    hardly.
+    Beside them: without once more as a control, and programs that do nothing, and that do the least that an observer must,
+    at both ends.
     """
     require("nginx", "wrk")
     table = Table(
@@ -51,48 +79,48 @@ def measure(*, blocks: int = 32, seconds: float = 2.5) -> Table:
          "without, again", "empty programs, both", "floor programs, both"],
     )  # fmt: skip
     with ExitStack() as all_:
-        plain, client = (all_.enter_context(cgroup(n)) for n in ("plain", "outside"))
-        groups = {side: all_.enter_context(cgroup(side)) for side, _ in SIDES}
-        folder = Path(all_.enter_context(TemporaryDirectory()))
-        programs = all_.enter_context(floor(folder))
+        server, client, spare = (
+            all_.enter_context(cgroup(n)) for n in ("server", "client", "spare")
+        )
+        programs = all_.enter_context(floor(Path(all_.enter_context(TemporaryDirectory()))))
+        places = {"server": [server], "client": [client]}
+        states: dict[str, Scope] = {BASE: NOTHING, CONTROL: NOTHING}
         for step in (EMPTY, FLOOR):
-            groups[step] = all_.enter_context(cgroup(step))
-            all_.enter_context(attached(programs, step, groups[step]))
-        ports = {name: 18709 + i for i, name in enumerate((BASE, *OTHERS, *dict(SIDES)))}
+            states[step] = (of_step(programs, step), [server, client])
         for side, roles in SIDES:
-            all_.enter_context(_attached(groups[side], roles, side))
+            kernel = all_.enter_context(_attached(spare, roles, side))
+            states[side] = (of_axon(kernel), places.get(side, [server, client]))
         for case in CASES:
-            urls = {
-                name: (f"http://127.0.0.1:{port}{case.path}", groups.get(name, client))
-                for name, port in ports.items()
-            }
-            rates, tails = [], []
+            rates_, tails = [], []
             for block in range(blocks):
-                with ExitStack() as servers:
-                    for name, port in ports.items():
-                        servers.enter_context(nginx(groups.get(name, plain), port))
-                    rates.append(
-                        turns(urls, seconds=seconds, connections=case.connections, close=case.close)
-                    )
+                url = f"http://127.0.0.1:{18709 + block % 2}{case.path}"
+                with ExitStack() as its:
+                    # whose the sockets are is noted when they are made
+                    with hooked(*states.values()):
+                        its.enter_context(nginx(server, 18709 + block % 2))
+                        load = _Load(its, url, client, case)
+                    rates_.append(rates(states, load.run, seconds=seconds, turn=_TURN))
                     if block < _TAILS:
-                        tails.append(_tail(urls, case))
-            _add(table, case, rates, median(tails))
+                        tails.append(_tail(states, url, client, case))
+            _add(table, case, rates_, median(tails))
     table.notes.append(
-        f"Medians and quartiles of {blocks} blocks of {seconds:g} s, with servers of its own each, in which all take "
-        "turns of a twentieth of a second; against the mean of both nginx without Axon. On loopback the sender's core runs the receiver's hook: with both sides on one host, nginx's core "
-        "runs a program of each. Beside Axon: the second nginx without it against the first, which shows the machine's "
-        "own noise; programs that do nothing; and the floor of the measurement above, the least that an observer of packets does."
+        f"Medians and quartiles of {blocks} blocks of {seconds:g} s, with an nginx and a client of its own each, to "
+        "whose cgroups programs are attached for a tenth of a second at a time; against the mean of both without. "
+        "On loopback the sender's core runs the receiver's hook: with both sides on one host, nginx's core runs a "
+        "program of each. Beside Axon: without once more against the first, which shows the machine's own noise; "
+        "programs that do nothing; and the floor of the measurement above, the least that an observer of packets does."
     )
     return table
 
 
-def _tail(urls: Mapping[str, tuple[str, Path]], case: Case) -> float:
+def _tail(states: Mapping[str, Scope], url: str, client: Path, case: Case) -> float:
     """Return the P99 with both sides observed, as a multiple of that without, of a second's run."""
-    both, base = (
-        wrk(urls[n][0], seconds=1, connections=case.connections, group=urls[n][1], close=case.close).p99_us
-        for n in ("both", BASE)
-    )  # fmt: skip
-    return both / base
+    found = []
+    for state in ("both", BASE):
+        with hooked(states[state]):
+            load = wrk(url, seconds=1, connections=case.connections, group=client, close=case.close)
+            found.append(load.p99_us)
+    return found[0] / found[1]
 
 
 def _attached(group: Path, roles: str, name: str):  # type: ignore[no-untyped-def]  # noqa: ANN202
