@@ -25,7 +25,7 @@ SECTIONS: Mapping[str, Sequence[Callable[[], Table]]] = {
 
 
 def main() -> int:
-    """Measure; with no names given, also write docs/bench.md and the README's table."""
+    """Measure; with no names given, or when told to, also write docs/bench.md and the README's table."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument(
         "section",
@@ -33,9 +33,16 @@ def main() -> int:
         choices=[[], *SECTIONS],
         help=f"of {', '.join(SECTIONS)}; default: all",
     )
-    names = parser.parse_args().section or list(SECTIONS)
+    parser.add_argument(
+        "--write", action="store_true", help="write what is measured into the page, beside the rest"
+    )
+    arguments = parser.parse_args()
+    names = arguments.section or list(SECTIONS)
+    whole = len(names) == len(SECTIONS)
     if os.geteuid() != 0:
         sys.exit("bench: loading programs into the kernel needs root: sudo make bench")
+    if arguments.write and not whole and not report.is_of_this_machine():
+        sys.exit("bench: docs/bench.md is of another machine: measure all, or without --write")
     tables = []
     for name in names:
         print(f"# {name} ...", file=sys.stderr, flush=True)
@@ -45,8 +52,8 @@ def main() -> int:
             except (BenchError, AxonError) as e:
                 sys.exit(f"bench: {name}: {e}")
             print(tables[-1].markdown(), flush=True)
-    if len(names) == len(SECTIONS):
-        report.write(tables)
+    if whole or arguments.write:
+        report.write(tables, whole=whole)
     return 0
 
 
