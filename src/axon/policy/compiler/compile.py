@@ -88,7 +88,7 @@ def for_half(keys: NDArray[Any], half: int) -> NDArray[Any]:
 
 
 def name_of(text: str) -> NDArray[Any]:
-    """Return the row of ax_pol_names for a policy, shape (); a long name is cut off."""
+    """Return the row of ax_pol_names for a policy, shape ()."""
     row = np.zeros((), layout.TEXT)
     raw = text.encode()[: layout.NAME]
     row["len"] = len(raw)

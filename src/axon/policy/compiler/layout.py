@@ -10,6 +10,8 @@ from typing import Any, Final
 
 import numpy as np
 
+from axon.policy.language.model import LONGEST_NAME
+
 COMM: Final = 16
 DEPTH: Final = 32
 SETS: Final = 4096
@@ -18,7 +20,7 @@ GROUPS: Final = 4
 RULES: Final = GROUPS * 64 * 64
 GLOBS: Final = 64
 PROBES: Final = 8
-NAME: Final = 128
+NAME: Final = LONGEST_NAME
 
 IDENT_FIRST: Final = 16
 """AX_IDENT_FIRST: the first number that stands for labels."""

@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from hashlib import blake2b
 from pathlib import Path
 
 from axon.errors import PolicyError
@@ -19,7 +18,6 @@ from axon.policy.language.model import Policy
 
 _PATIENCE, _AGAIN = 10, 0.02  # seconds to wait for another writer, and between looks at it
 _LOCK = ".lock"  # a name that policies cannot have
-_LONGEST = 200  # bytes of a file's name without its ending; file systems take 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +41,7 @@ class Change:
 
 def file_of(policy: Policy) -> str:
     """Return the name of the file that a policy is written into. No two policies have the same."""
-    name = f"{policy.namespace}_{policy.name}"  # neither can have an underscore
-    if len(name) > _LONGEST:
-        name = f"{name[:_LONGEST]}_{blake2b(name.encode(), digest_size=8).hexdigest()}"
-    return f"{name}.yaml"
+    return f"{policy.namespace}_{policy.name}.yaml"  # neither can have an underscore
 
 
 def busy(directory: Path) -> bool:
@@ -190,7 +185,7 @@ class Directory:
         try:
             for file, text in files:
                 if text is not None:
-                    draft = file.with_name(f".{file.stem[:_LONGEST]}.{os.getpid()}")
+                    draft = file.with_name(f".{file.stem}.{os.getpid()}")
                     drafts.append((draft, file))
                     _store(draft, text)
             for draft, file in drafts:

@@ -10,7 +10,7 @@ from axon.policy.files.requests import RuleReader
 from axon.policy.files.selecting import SelectorReader, Side
 from axon.policy.files.source import Node, Scalar, Sequence
 from axon.policy.language.labels import NAMESPACE, PORT, Operator, Selector
-from axon.policy.language.model import ENTRIES, Ingress, Mode, Policy, Ports
+from axon.policy.language.model import ENTRIES, LONGEST_NAME, Ingress, Mode, Policy, Ports
 from axon.policy.language.problems import Mark, Problems
 
 VERSION = "axon.dev/v1alpha1"
@@ -85,7 +85,15 @@ class Reader:
             return None, None
         if metadata.get("name") is None:
             self._problems.add(node.mark, "a policy needs a name", "write name: NAME here")
-        return self._name(metadata, "name"), self._name(metadata, "namespace")
+        name, namespace = self._name(metadata, "name"), self._name(metadata, "namespace")
+        length = len(f"{namespace or NAMESPACE}/{name or ''}")
+        if length > LONGEST_NAME:
+            self._problems.add(
+                node.mark,
+                f"NAMESPACE/NAME is {length} bytes long, and answers and counters carry {LONGEST_NAME}",
+                "take a shorter name",
+            )
+        return name, namespace
 
     def _name(self, metadata: Fields, field: str) -> str | None:
         node = metadata.get(field)

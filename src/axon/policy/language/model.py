@@ -22,6 +22,9 @@ Network = IPv4Network | IPv6Network
 Address = IPv4Address | IPv6Address
 
 ENTRIES = 256
+
+LONGEST_NAME = 128
+"""Bytes of NAMESPACE/NAME, as answers and counters carry it."""
 """Entries of `ingress`, and of one `httpRules`; see struct ax_pol_rule."""
 
 

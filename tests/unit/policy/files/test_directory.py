@@ -12,7 +12,7 @@ import pytest
 
 from axon.errors import PolicyError
 from axon.policy import load_policies, parse_policies
-from axon.policy.files.directory import Directory, busy, file_of
+from axon.policy.files.directory import Directory, busy
 from axon.policy.files.split import split_policies
 from tests.unit.policy.files.test_read import ISSUE
 
@@ -148,14 +148,6 @@ def test_all_or_nothing(directory: Directory, file: Path) -> None:
         directory.write(changes)
     assert "app: old" in (directory.path / "default_web.yaml").read_text()
     assert names(directory) == ["default_other.yaml", "default_web.yaml"]
-
-
-def test_files_of_long_names() -> None:
-    """Names that are too long for a file are cut, and still tell policies apart."""
-    (policy,) = parse_policies(WEB.replace("name: web", f"name: {'a' * 250}"), "f")
-    (other,) = parse_policies(WEB.replace("name: web", f"name: {'a' * 251}"), "f")
-    assert len(file_of(policy)) < 240
-    assert file_of(policy) != file_of(other)
 
 
 def test_a_directory_is_busy_while_it_is_written_to(directory: Directory) -> None:

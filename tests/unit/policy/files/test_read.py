@@ -270,6 +270,10 @@ def test_what_is_said_of_an_entry(text: str, what: str) -> None:
         (ISSUE.replace("v1alpha1", "v1"), "apiVersion is axon.dev/v1: write"),
         (ISSUE.replace("L7NetworkPolicy", "NetworkPolicy"), "kind is NetworkPolicy: write"),
         (ISSUE.replace("backend-api-policy", "Backend"), "'Backend' is no name"),
+        (
+            ISSUE.replace("backend-api-policy", "a" * 121),
+            "NAMESPACE/NAME is 129 bytes long, and answers and counters carry 128: take a shorter name",
+        ),
         (ISSUE.replace("name: backend-api-policy, ", ""), "a policy needs a name"),
         (ISSUE.replace("metadata: {name: backend-api-policy, namespace: default}\n", ""), "needs a name"),
         (HEAD, "a policy needs a spec"),
