@@ -17,7 +17,7 @@ from bench.cable import cable
 from bench.hooked import NOTHING, Scope, hooked, of_axon, of_step, rates
 from bench.kernel import floor
 from bench.report import Table, spread
-from bench.world import CLIENT_CPU, SERVER_CPU, axon, cgroup, start
+from bench.world import CLIENT_CPU, SERVER_CPU, axon, cgroup, let, start
 
 _TURN = 0.1  # seconds
 # The receiver says how many bytes have come whenever it is asked.
@@ -64,9 +64,7 @@ class _Stream:
     def run(self, seconds: float) -> int:
         """Let it flow for a while; return how many bytes the receiver has got."""
         before = self._total
-        self._sender.send_signal(signal.SIGCONT)
-        time.sleep(seconds)
-        self._sender.send_signal(signal.SIGSTOP)
+        let(self._sender, seconds)
         self._total = self._ask()
         return self._total - before
 

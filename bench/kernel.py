@@ -12,10 +12,10 @@ from statistics import median
 
 from axon.kernel import bpf
 from axon.kernel.object import BpfObject
+from bench.hooked import hooked, of_step
 from bench.report import ROOT, Table
 from bench.world import axon, cgroup, nginx, require, wrk
 
-HOOKS = ("ingress", "egress")
 STEPS = ("empty", "headers", "socket", "storage", "written", "loaded", "floor")
 SAYS = {
     "headers": "reading the headers",
@@ -26,7 +26,6 @@ SAYS = {
     "floor": "the clock",
 }
 PATH = "/api/users/0123456789/orders/0123456789/items/0123456789abcd"  # 60 bytes
-_ATTACH = {"ingress": 0, "egress": 1}  # BPF_CGROUP_INET_INGRESS, BPF_CGROUP_INET_EGRESS
 
 
 def _compiled(folder: Path) -> Path:
@@ -54,19 +53,6 @@ def _closing(fd: bpf.Fd) -> Iterator[bpf.Fd]:
         yield fd
     finally:
         fd.close()
-
-
-@contextmanager
-def attached(programs: Mapping[str, bpf.Fd], step: str, group: Path) -> Iterator[None]:
-    """Attach one step's pair of programs to a cgroup."""
-    with ExitStack() as undo, _closing(bpf.Fd(os.open(group, os.O_RDONLY))) as target:
-        for hook in HOOKS:
-            undo.enter_context(
-                _closing(
-                    bpf.link_create(programs[f"{step}_{hook}"], target.fileno(), _ATTACH[hook])
-                )
-            )
-        yield
 
 
 def _time(programs: Mapping[str, bpf.Fd], url: str, group: Path, seconds: int) -> dict[str, float]:
@@ -101,7 +87,7 @@ def measure(*, rounds: int = 5, seconds: int = 2) -> Table:
         programs = {n: p for n, p in kernel._programs.items() if n in ("ax_ingress", "ax_egress")}  # noqa: SLF001
         for _ in range(rounds):
             for step in STEPS:
-                with attached(steps, step, theirs):
+                with hooked((of_step(steps, step), [theirs])):
                     mine = {n: p for n, p in steps.items() if n.startswith(step + "_")}
                     times = _time(mine, f"http://127.0.0.1:18702{PATH}", outside, seconds)
                 found.setdefault(step, []).append(sum(times.values()))

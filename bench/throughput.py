@@ -15,7 +15,7 @@ from typing import NamedTuple
 from bench.hooked import NOTHING, Scope, hooked, of_axon, of_step, rates
 from bench.kernel import floor
 from bench.report import Table, spread
-from bench.world import CLIENT_CPU, axon, cgroup, nginx, require, served, start, wrk
+from bench.world import CLIENT_CPU, axon, cgroup, let, nginx, require, served, start, wrk
 
 
 class Case(NamedTuple):
@@ -57,9 +57,7 @@ class _Load:
     def run(self, seconds: float) -> int:
         """Let it ask for a while; return how many requests nginx has read."""
         before = self._served
-        self._client.send_signal(signal.SIGCONT)
-        time.sleep(seconds)
-        self._client.send_signal(signal.SIGSTOP)
+        let(self._client, seconds)
         self._served = served(self._url)
         return self._served - before - 1
 

@@ -159,19 +159,22 @@ def requests_of(status: str) -> int:
     return int(status.split()[9])
 
 
-def take_turns(
-    stopped: Mapping[str, subprocess.Popen[str]], *, seconds: float, turn: float = _TURN
-) -> dict[str, float]:
+def let(stopped: subprocess.Popen[str], seconds: float) -> float:
+    """Let a stopped process run for a while; return the seconds that it has had. It ends stopped."""
+    began = time.monotonic()
+    stopped.send_signal(signal.SIGCONT)
+    time.sleep(seconds)
+    stopped.send_signal(signal.SIGSTOP)
+    return time.monotonic() - began
+
+
+def take_turns(stopped: Mapping[str, subprocess.Popen[str]], *, seconds: float) -> dict[str, float]:
     """Let stopped processes run for a while each, in turn; return the seconds that each has had. They end stopped."""
     active, order, end = dict.fromkeys(stopped, 0.0), list(stopped), time.monotonic() + seconds
     while time.monotonic() < end:
         order.append(order.pop(0))
         for name in order:
-            began = time.monotonic()
-            stopped[name].send_signal(signal.SIGCONT)
-            time.sleep(turn)
-            stopped[name].send_signal(signal.SIGSTOP)
-            active[name] += time.monotonic() - began
+            active[name] += let(stopped[name], _TURN)
     return active
 
 
