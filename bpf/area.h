@@ -76,6 +76,7 @@ struct ax_gw {
 	u32 tcp_flags;
 	u32 optioned;		/* there are options other than timestamps */
 	u32 ifindex;
+	u64 request;		/* where the kernel has the socket of a handshake */
 	u32 head_only;		/* the request was a HEAD: no body in the answer */
 	u16 sport;		/* the packet's, in network byte order */
 	u16 dport;

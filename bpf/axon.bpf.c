@@ -70,8 +70,12 @@ int ax_sockops(struct bpf_sock_ops *ops)
 	switch (ops->op) {
 	case BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB:
 		ax_reborn(ops);
-		/* fall through */
+		goto wanted;
 	case BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB:
+#ifndef AX_NATIVE
+		ax_gate_born(ops);
+#endif
+	wanted:
 		bpf_sock_ops_cb_flags_set(ops, ops->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG |
 						       BPF_SOCK_OPS_RTO_CB_FLAG);
 		break;

@@ -116,7 +116,7 @@ enum ax_stat {
 	AX_LOST_NESTED,		/* a work area was overwritten by a nested run (needs full preemption): connection given up */
 	AX_LOST_GAP,		/* bytes reached the application that the hooks did not see */
 	AX_LOST_REORDER,	/* more out-of-order data than the buffer holds */
-	AX_LOST_TENTATIVE,	/* bytes that TCP discarded could not be undone: position given up until the next request */
+	AX_LOST_TENTATIVE,	/* bytes that TCP had not taken came again and could not be undone: what was read first stands, or nothing until the next request */
 	AX_LOST_PIPELINE,	/* more than 32 requests outstanding on a connection: the excess is not paired */
 	AX_LOST_BAD_REQUEST,	/* a request head that is not HTTP/1, after valid ones: connection given up */
 	AX_LOST_BAD_RESPONSE,	/* a response head that is not HTTP/1: connection given up */
@@ -384,6 +384,7 @@ struct ax_config {
 enum ax_feature {
 	AX_HAS_RELEASE = 1,	/* bpf_sk_storage_get in cgroup/sock_release (5.12) */
 	AX_HAS_TASK_COMM = 2,	/* task_struct can be read in cgroup hooks */
+	AX_HAS_TYPES = 4,	/* the kernel describes its types */
 };
 
 #endif

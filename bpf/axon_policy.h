@@ -203,7 +203,7 @@ enum ax_deny {
 	AX_DENY_FRAGMENT,	/* a segment in IP fragments: dropped */
 	AX_DENY_STRAY,		/* a segment that TCP would discard, without an acknowledgement number or with an impossible one: dropped */
 	AX_DENY_HELD,		/* for a workload that is too new to be known (policy_hold): dropped, it comes again */
-	AX_DENY_MULTIPATH,	/* data of Multipath TCP on a connection that is older than the policy: its order is not TCP's (RFC 8684) */
+	AX_DENY_MULTIPATH,	/* Multipath TCP, whose order is not that of TCP (RFC 8684): data on a connection that is older than the policy, or the end of a handshake that a selected server has not agreed to */
 	AX_DENY_MAX,
 };
 

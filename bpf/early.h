@@ -5,6 +5,7 @@
 
 #include "answer.h"
 #include "caller.h"
+#include "options.h"
 #include "payload.h"
 #include "workload.h"
 
@@ -31,15 +32,36 @@ enum ax_half {
 	AX_HALF_ELSEWHERE,	/* in front of it, from where TCP cuts off what is read as the beginning of a request; or behind it */
 };
 
+/* The number of the SYN of a connection whose handshake is under way. 0, or -1: it cannot be read. */
+static __always_inline int ax_request_isn(struct ax_gw *w, struct bpf_sock *sk, u32 *isn)
+{
+	struct tcp_request_sock *req;
+
+	if (!(ax_config.kernel_has & AX_HAS_TYPES))
+		return -1;
+	req = bpf_skc_to_tcp_request_sock(sk);
+	if (req) {
+		*isn = req->rcv_isn;
+		return 0;
+	}
+	/* the kernel names only the sockets of TCP itself so, not those that Multipath TCP listens for */
+	if (!(ax_config.kernel_has & AX_HAS_TASK_COMM))
+		return -1;
+	w->request = (u64)(long)sk;
+	ax_barrier();
+	req = (struct tcp_request_sock *)(long)w->request;
+	return bpf_core_read(isn, sizeof(*isn), &req->rcv_isn);
+}
+
 /* Is the packet one of a connection whose handshake lacks nothing but its end? A listener on every address is found for
  * what only passes through this host as well, and a sender may invent its address. enum ax_half. */
 AX_GLOBAL int ax_half_open(struct __sk_buff *skb, u32 lvl)
 {
 	struct ax_gw *w = ax_gate_area(lvl);
 	struct bpf_sock *sk;
-	struct tcp_request_sock *req;
 	u8 *ip, *th;
 	int half = AX_HALF_NONE;
+	u32 isn;
 
 	if (!w)
 		return AX_HALF_NONE;
@@ -49,8 +71,7 @@ AX_GLOBAL int ax_half_open(struct __sk_buff *skb, u32 lvl)
 	ip = w->out;
 	th = w->out + 64;
 	if (sk->state == AX_TCP_NEW_SYN_RECV) {
-		req = bpf_skc_to_tcp_request_sock(sk);
-		half = req && req->rcv_isn + 1 == w->seq ? AX_HALF_BEGIN : AX_HALF_ELSEWHERE;
+		half = !ax_request_isn(w, sk, &isn) && isn + 1 == w->seq ? AX_HALF_BEGIN : AX_HALF_ELSEWHERE;
 	} else if (sk->state == AX_TCP_LISTEN && !bpf_skb_load_bytes(skb, w->l2 + w->iplen, th, 20)) {
 		/* a SYN cookie, which is that of one sequence number */
 		if (w->ip6)
@@ -72,6 +93,13 @@ static __always_inline int ax_early_same(const struct ax_early *a, const struct 
 	return !differs && a->s.next == b->s.next && a->s.heads == b->s.heads && a->s.n == b->s.n && !ax_in_head(a->s.r.phase);
 }
 
+/* Nothing is denied: what TCP takes need not be what was read of first data. */
+static __always_inline void ax_early_doubt(struct ax_early *kept)
+{
+	kept->s.r.phase = AX_G_LOST;
+	kept->s.doubtful = 1;
+}
+
 /* First data of a connection that its server has not accepted yet (deferred accept, a busy queue, SYN cookies): judged as
  * its beginning, and kept for the child. There is one that begins where the child does, or the child is reset. */
 AX_GLOBAL int ax_gate_early(struct __sk_buff *skb, u32 lvl, u64 secret)
@@ -91,11 +119,15 @@ AX_GLOBAL int ax_gate_early(struct __sk_buff *skb, u32 lvl, u64 secret)
 	kept = bpf_map_lookup_elem(&ax_early, ax_early_pair(w));
 	if (kept && e->at - kept->at < AX_EARLY_OLD && kept->s.start != w->seq && w->seq - kept->s.start < 1 << 20) {
 		w->reason = AX_DENY_ORDER;	/* the child will take it, when there is one */
+		if (w->soft)
+			ax_early_doubt(kept);
 		return wait;
 	}
 	half = ax_half_open(skb, lvl);
 	if (half == AX_HALF_ELSEWHERE) {
 		w->reason = AX_DENY_ORDER;
+		if (w->soft && kept)
+			ax_early_doubt(kept);
 		return wait;
 	}
 	if (half == AX_HALF_NONE && !(kept && kept->s.start == w->seq))
@@ -115,8 +147,9 @@ AX_GLOBAL int ax_gate_early(struct __sk_buff *skb, u32 lvl, u64 secret)
 		else
 			w->r.phase = AX_G_LOST;
 	}
-	if (w->soft && w->tcp_flags & AX_TCP_URG)
-		w->r.phase = AX_G_LOST;	/* its server does not read all of it as part of the stream */
+	/* its server does not read all of it as part of the stream, or in another order */
+	if (w->soft && (w->tcp_flags & AX_TCP_URG || (w->optioned && ax_multipath(skb, lvl))))
+		w->r.phase = AX_G_LOST;
 	__builtin_memset(&e->s, 0, sizeof(e->s));
 	e->s.doubtful = w->r.phase == AX_G_LOST;
 	e->s.start = w->seq;
@@ -141,7 +174,7 @@ AX_GLOBAL int ax_gate_early(struct __sk_buff *skb, u32 lvl, u64 secret)
 		 * passes. Later it is one that was lost, and comes again. */
 		w->reason = AX_DENY_RESENT;
 		if (w->soft)
-			kept->s.r.phase = AX_G_LOST;
+			ax_early_doubt(kept);
 		if (e->at - kept->at >= AX_EARLY_DOUBT)
 			bpf_map_delete_elem(&ax_early, ax_early_pair(w));
 		return wait;
@@ -154,6 +187,57 @@ AX_GLOBAL int ax_gate_early(struct __sk_buff *skb, u32 lvl, u64 secret)
 		return wait;
 	}
 	return r;
+}
+
+/* A socket's addresses as its packets have them: those of IPv4 in the first four bytes. */
+static __always_inline void ax_packet_address(u8 *out, const u8 *addr)
+{
+	if (*(u64 *)addr || *(u32 *)(addr + 8) != 0xffff0000) {
+		__builtin_memcpy(out, addr, 16);
+	} else {
+		__builtin_memset(out, 0, 16);
+		*(u32 *)out = *(u32 *)(addr + 12);
+	}
+}
+
+/* A server's connection begins: what was judged of it before it had a socket is the socket's from now on. */
+static __always_inline void ax_gate_born(struct bpf_sock_ops *ops)
+{
+	struct ax_pol_ctl *ctl = ax_pol_control();
+	u8 addr[16] __attribute__((aligned(8)));
+	struct bpf_sock *sk = ops->sk;
+	struct ax_texts *texts;
+	struct ax_pair p = {};
+	struct ax_early *e;
+	struct ax_gate *g;
+
+	if (!sk || !ctl || !ctl->gen || !ctl->mode)
+		return;
+	ax_remote(sk, addr);
+	ax_packet_address(p.src, addr);
+	ax_local(sk, addr);
+	ax_packet_address(p.dst, addr);
+	p.ports = (u32)(u16)sk->dst_port << 16 | bpf_htons(sk->src_port);
+	e = bpf_map_lookup_elem(&ax_early, &p);
+	if (!e)
+		return;
+	g = bpf_sk_storage_get(&ax_gates, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	if (g && g->met) {
+		g->s.doubtful = 1;	/* another core has judged what begins it, as if nothing had been there */
+	} else if (g && e->s.start == ops->rcv_nxt && e->s.offs == ctl->offs) {
+		g->s = e->s;
+		g->told[0] = e->s.memo;
+		if (ax_in_head(e->s.r.phase)) {
+			texts = bpf_sk_storage_get(&ax_gate_texts, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+			if (texts)
+				ax_texts_move(texts, &e->t);
+			else
+				g->s.r.phase = AX_G_LOST;
+		}
+		ax_barrier();
+		g->met = 1;
+	}
+	bpf_map_delete_elem(&ax_early, &p);
 }
 
 #endif

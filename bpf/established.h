@@ -177,14 +177,14 @@ static __always_inline int ax_gate_judge(struct __sk_buff *skb, u32 lvl, struct 
 		}
 	}
 	if (ax_in_head(w->r.phase) && ax_texts_back(w, sk))
-		return AX_DO_RESET;
+		return w->soft ? ax_gate_denied(w, s, c) : AX_DO_RESET;
 	if (ax_gate_read(skb, lvl, w, secret, past)) {
 		if (!past && s->r.phase == AX_G_START)
 			ax_known_keep_denied(w, lvl, secret);
 		return ax_gate_denied(w, s, c);
 	}
 	if (ax_in_head(w->r.phase) && ax_texts_keep(w, sk))
-		return AX_DO_RESET;
+		return w->soft ? ax_gate_denied(w, s, c) : AX_DO_RESET;
 	ax_gate_keep(g, w, past);
 	if (s->memo_len && s->memo.verdict != AX_VERDICT_NONE)
 		ax_known_keep(lvl, secret);
@@ -214,13 +214,18 @@ static __always_inline int ax_gate_data(struct __sk_buff *skb, u32 lvl, struct a
 		g = bpf_sk_storage_get(&ax_gates, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 		if (!g) {
 			w->reason = AX_DENY_MEMORY;
-			return AX_DO_DROP;
+			return w->soft ? AX_DO_PASS : AX_DO_DROP;
 		}
 	}
 	if (!ax_gate_take(g)) {
 		w->reason = AX_DENY_BUSY;
-		return w->soft ? AX_DO_PASS : AX_DO_DROP;
+		if (!w->soft)
+			return AX_DO_DROP;
+		g->s.doubtful = 1;
+		return AX_DO_PASS;
 	}
+	if (w->optioned && w->soft && ax_multipath(skb, lvl))
+		g->s.doubtful = 1;	/* its server may read it in another order */
 	if (!g->met) {
 		g->met = 1;
 		g->s.r.phase = AX_G_LOST;

@@ -95,6 +95,19 @@ static __always_inline void ax_gate_ends(struct ax_gw *w)
 	}
 }
 
+/* Does an older connection with the same ports wait in TIME_WAIT? TCP makes a new one of its SYN (RFC 6191). */
+static __always_inline int ax_in_time_wait(struct __sk_buff *skb, struct ax_gw *w)
+{
+	struct bpf_sock *sk = ax_server_socket(skb, w, 1);
+	int waits;
+
+	if (!sk)
+		return 0;
+	waits = sk->state == AX_TCP_TIME_WAIT;
+	bpf_sk_release(sk);
+	return waits;
+}
+
 /* Decides on a packet for a server's socket, if that is selected. enum ax_gate_do. */
 static __always_inline int ax_gate_decide(struct __sk_buff *skb, u32 lvl, struct ax_gw *w, struct bpf_sock *sk,
 					  struct ax_pol_ctl *ctl)
@@ -105,9 +118,9 @@ static __always_inline int ax_gate_decide(struct __sk_buff *skb, u32 lvl, struct
 	if (!o || !AX_READ(o->guard.cgroup)) {
 		/* the socket's hook will make one, and drop what we have not seen */
 		w->soft = 0;
-		return ax_is_syn(w->tcp_flags) && sk->state == AX_TCP_LISTEN && ctl->mode == AX_POL_MODE_ENFORCE ?
-			       AX_DO_LISTENER :
-			       AX_DO_PASS;
+		if (sk->state != AX_TCP_LISTEN)
+			return AX_DO_PASS;
+		return ax_is_syn(w->tcp_flags) && ctl->mode == AX_POL_MODE_ENFORCE ? AX_DO_LISTENER : AX_DO_NONE;
 	}
 	if (!ax_selected(o, lvl, w, ctl)) {
 		/* what it reads now is not followed: should it be selected again, its place is not known */
@@ -131,17 +144,22 @@ static __always_inline int ax_gate_segment(struct __sk_buff *skb, u32 lvl, struc
 	int what;
 
 	ax_server_netns(skb, w);
-	/* an acknowledgement decides nothing: it may only be one of our answer. An urgent mark does without data as well. */
-	if (!s->len && !(s->flags & (AX_TCP_SYN | AX_TCP_FIN | AX_TCP_URG)))
+	/* An acknowledgement decides nothing: it may only be one of our answer. Without data an urgent mark does as well, and
+	 * what ends a handshake may ask for Multipath TCP. */
+	if (!s->len && !s->optioned && !(s->flags & (AX_TCP_SYN | AX_TCP_FIN | AX_TCP_URG)))
 		return ax_gate_listener(skb, lvl, 0);
 	sk = ax_server_socket(skb, w, 0);
-	if (!sk)
-		return ax_gate_listener(skb, lvl, 0);
+	if (!sk) {
+		w->soft = 0;
+		return ax_gate_listener(skb, lvl, ctl->mode == AX_POL_MODE_ENFORCE && ax_is_syn(s->flags) && ax_in_time_wait(skb, w));
+	}
 	what = ax_gate_decide(skb, lvl, w, sk, ctl);
 	bpf_sk_release(sk);
 	if (what == AX_DO_PASS)
 		return AX_TC_PASS;
-	return what == AX_DO_LISTENER ? ax_gate_listener(skb, lvl, 1) : ax_gate_end(skb, lvl, what);
+	if (what == AX_DO_LISTENER || what == AX_DO_NONE)
+		return ax_gate_listener(skb, lvl, what == AX_DO_LISTENER);
+	return ax_gate_end(skb, lvl, what);
 }
 
 /* The hook: whatever is not a segment for a selected workload passes as it is. */

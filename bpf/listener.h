@@ -47,6 +47,11 @@ AX_GLOBAL int ax_gate_listener(struct __sk_buff *skb, u32 lvl, u32 selected)
 		return AX_TC_PASS;
 	if (ax_is_syn(w->tcp_flags))
 		return w->soft ? AX_TC_PASS : ax_plain_syn(skb, lvl);
+	if (w->optioned && !w->soft && ax_multipath(skb, lvl)) {
+		/* no SYN has asked for it, but a server that sends cookies takes the client's word */
+		ax_deny_count(AX_DENY_MULTIPATH);
+		return AX_TC_SHOT;
+	}
 	if (w->tcp_flags & AX_TCP_URG && !w->soft) {
 		/* its child would take a byte out of the stream, see ax_gate_marked() */
 		ax_deny_count(AX_DENY_URGENT);

@@ -83,6 +83,8 @@ AX_GLOBAL int ax_meet(struct __sk_buff *skb, u32 lvl)
 	if (bpf_sk_storage_get(&ax_conns, sk, 0, 0))
 		return 0;
 	if (!bpf_sk_storage_get(&ax_conns, sk, c, BPF_SK_STORAGE_GET_F_CREATE)) {
+		if (bpf_sk_storage_get(&ax_conns, sk, 0, 0))	/* another core was faster */
+			return 0;
 		ax_count(AX_LOST_MEMORY);
 		return -1;
 	}

@@ -56,6 +56,7 @@ enum ax_gate_do {
 	AX_DO_RESET,
 	AX_DO_END,		/* reset the server's end alone, once more: the client has its answer */
 	AX_DO_LISTENER,		/* its listener decides: it has no socket of its own yet */
+	AX_DO_NONE,		/* nobody decides, unless its connection has been denied: whose its listener is, is not known yet */
 	AX_DO_READ,		/* not decided: its payload has to be read */
 };
 

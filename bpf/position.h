@@ -13,30 +13,17 @@
 #include "early.h"
 #include "memo.h"
 
-/* The state of a connection that we have not judged before: fresh, adopted, or, where nothing is denied, known from the
- * observer. That reads as lenient servers do, and which of two such readings its server has is not known. Returns what was
- * adopted, or 0. */
-static __always_inline struct ax_early *ax_gate_begin(struct ax_gate_state *s, struct ax_gw *w,
-						     const struct ax_conn *c, u64 received)
+/* The state of a connection that we have not judged before: fresh, or, where nothing is denied, known from the observer.
+ * That reads as lenient servers do, and which of two such readings its server has is not known. */
+static __always_inline void ax_gate_begin(struct ax_gate_state *s, struct ax_gw *w, const struct ax_conn *c, u64 received)
 {
-	u8 doubtful = s->doubtful;
-	struct ax_early *e;
-
 	s->next = w->rcv_nxt;
 	s->r.phase = AX_G_LOST;
-	if (doubtful && !w->soft)
-		return 0;
+	if (s->doubtful && !w->soft)
+		return;
 	if (!received) {
 		s->r.phase = AX_G_START;
-		return 0;
-	}
-	e = bpf_map_lookup_elem(&ax_early, ax_early_pair(w));
-	if (e) {
-		if (e->s.offs == w->offs && e->s.start == w->rcv_nxt - (u32)received && (s32)(e->s.next - w->rcv_nxt) >= 0) {
-			*s = e->s;
-			s->doubtful |= doubtful;
-			return e;
-		}
+		return;
 	}
 	s->doubtful = 1;
 	if (w->soft && c && c->kind == AX_KIND_HTTP && c->role == AX_ROLE_SERVER && c->req.phase == AX_PH_START &&
@@ -44,20 +31,27 @@ static __always_inline struct ax_early *ax_gate_begin(struct ax_gate_state *s, s
 		s->r.phase = AX_G_START;
 		s->n = c->req.n;
 	}
-	return 0;
 }
 
-/* As much of the kernel's struct as is read; its offset is relocated at load. */
-struct tcp_sock {
-	u16 urg_data;		/* not 0: an urgent byte is announced, or not read yet */
+/* As much of the kernel's structs as is read; their offsets are relocated at load. */
+struct rb_root {
+	struct rb_node *rb_node;
 } __attribute__((preserve_access_index));
 
-/* Will TCP take a byte out of the stream that the server reads (RFC 6093)? */
-static __always_inline int ax_urgent(struct bpf_sock *sk)
-{
-	struct tcp_sock *tp = bpf_skc_to_tcp_sock(sk);
+struct tcp_sock {
+	u16 urg_data;		/* not 0: an urgent byte is announced, or not read yet */
+	struct rb_root out_of_order_queue;
+} __attribute__((preserve_access_index));
 
-	return tp && tp->urg_data;
+/* Will TCP take a byte out of the stream that the server reads (RFC 6093), or has it data that waits for what is in front? */
+static __always_inline int ax_tcp_holds(struct bpf_sock *sk)
+{
+	struct tcp_sock *tp;
+
+	if (!(ax_config.kernel_has & AX_HAS_TYPES))
+		return 1;	/* nobody knows: nothing is let by */
+	tp = bpf_skc_to_tcp_sock(sk);
+	return tp && (tp->urg_data || tp->out_of_order_queue.rb_node);
 }
 
 /* Finds where a connection's reading stands, if that is not known. */
@@ -65,11 +59,9 @@ static __always_inline void ax_gate_find(struct ax_gw *w, struct bpf_sock *sk, s
 					 u64 received)
 {
 	struct ax_gate_state *s = &g->s;
-	struct ax_early *early;
-	struct ax_texts *texts;
 
-	/* a mark that came while nothing was judged is for what comes now */
-	if ((s->r.phase == AX_G_LOST || s->offs != w->offs) && ax_urgent(sk))
+	/* what came while nothing was judged goes with what comes now */
+	if ((s->r.phase == AX_G_LOST || s->offs != w->offs) && ax_tcp_holds(sk))
 		s->doubtful = 1;
 	/* TCP has taken what was never judged: nothing was, for a while (mode off). What is decided reaches less than 2 GiB
 	 * ahead, so that more than those have not been judged either, wherever the numbers have wrapped to. A run on another
@@ -81,18 +73,8 @@ static __always_inline void ax_gate_find(struct ax_gw *w, struct bpf_sock *sk, s
 	if (s->offs != w->offs && s->open && s->r.phase < AX_G_PASS)
 		s->r.phase = AX_G_LOST;
 	s->offs = w->offs;
-	if (s->r.phase != AX_G_LOST)
-		return;
-	early = ax_gate_begin(s, w, c, received);
-	if (early)
-		g->told[0] = early->s.memo;
-	if (early && ax_in_head(s->r.phase)) {
-		texts = bpf_sk_storage_get(&ax_gate_texts, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
-		if (texts)
-			ax_texts_move(texts, &early->t);
-		else
-			s->r.phase = AX_G_LOST;
-	}
+	if (s->r.phase == AX_G_LOST)
+		ax_gate_begin(s, w, c, received);
 }
 
 /* What is decided by the packet's place in the stream, `past` bytes of which have been read before; else AX_DO_READ. */
@@ -107,6 +89,7 @@ static __always_inline int ax_gate_place(struct __sk_buff *skb, struct ax_gw *w,
 		if (!w->soft)
 			return AX_DO_DROP;
 		s->r.phase = AX_G_LOST;
+		s->doubtful = 1;
 		return AX_DO_PASS;
 	}
 	if (past > 0 && s->open && (s32)(end - w->rcv_nxt) > 0 && (s32)(w->seq - s->heads) < 0) {

@@ -41,9 +41,10 @@ def axon(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Axo
 
 
 @pytest.fixture
-def books(axon: Axon) -> Iterator[Books]:
+def books(world: World, axon: Axon) -> Iterator[Books]:
     """Give the books of one test; they are audited when its connections are closed."""
-    mine = Books(axon)
+    places = (world.server, world.client)
+    mine = Books(axon, lambda: sum(place.tcp_counter("RetransSegs") for place in places))
     yield mine
     mine.close()
 

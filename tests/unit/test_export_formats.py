@@ -21,6 +21,7 @@ from axon.export.labels import NO_LABELS, Labels
 from axon.export.native import protobuf
 from axon.export.negotiate import negotiate
 from axon.export.varint import varint, varints, zigzag, zigzags
+from axon.identity.printable import printable
 
 HOSTILE = 'a\\b"c\nd\u2028é\udcff{},= # EOF'
 
@@ -76,7 +77,7 @@ def check(parsed: dict[str, Any], counter: str) -> None:
     family, content = durations(300)
     samples = parsed[family.name].samples
     assert len(samples) == 300 * (14 + 1 + 2)
-    shown = HOSTILE.encode("utf-8", "replace").decode()
+    shown = printable(HOSTILE)
     assert {s.labels["service_name"] for s in samples} == {shown}
     assert all("empty" not in s.labels for s in samples)
     assert content.native is not None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -16,19 +16,20 @@ from axon.agent.observers import Observer, Observers
 from axon.agent.points import refuse_others
 from axon.agent.pump import Pump
 from axon.agent.report import Report
+from axon.agent.serving import Serving, cancelled
 from axon.agent.systemd import notify
 from axon.agent.ticker import Ticker
 from axon.api import policy as api_policy
 from axon.api import schema
 from axon.api.filters import FlowFilter
 from axon.api.server import Server
-from axon.errors import ApiError, AxonError
+from axon.errors import AxonError
 from axon.export import own, policy
 from axon.export.families import Family
 from axon.kernel import attach
 from axon.kernel.system import cgroup_root
 from axon.log import get
-from axon.settings import Listen, Settings
+from axon.settings import Settings
 
 if TYPE_CHECKING:
     from axon.agent.policies import Policies
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 _TICK = 1.0
 _SOON = 0.1
 _LATE = 5.0
-_AGAIN = 5.0
 _LINKS_EVERY = 5
 _RETURN_EVERY = 10
 _log = get("agent")
@@ -59,12 +59,8 @@ class Agent:
         self._encoded = b""
         self._failed = False
         self._policies: Policies | None = None
-        self._unserved = ""
+        self._serving: Serving | None = None
         self._compiled: Compiled | None = None
-        self.metrics_port: int | None = None
-        """Port that /metrics is served on, None where it is off."""
-        self.api_port: int | None = None
-        """Port that the API is served on by TCP, None where it is off."""
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -98,8 +94,8 @@ class Agent:
         policies = self._of_files()
         if policies:
             refuse_others(settings.pin_dir)
-        kernel = self._kernel = attach(settings, enforce=policies.enforce if policies else None)
-        self._closing.callback(self._let_go)
+        self._attach(policies)
+        kernel = self._kernel
         _log.info(
             "attached",
             pin_dir=settings.pin_dir,
@@ -123,43 +119,27 @@ class Agent:
             self._ticker.remember(settings.traffic_hours)
         self._tick()
         ticking = asyncio.create_task(self._ticking())
-        self._closing.push_async_callback(_cancelled, ticking)
-        await self._serve()
+        self._closing.push_async_callback(cancelled, ticking)
+        # Who has a port of ours does not keep policies from being looked after.
+        patient = self._policies is not None
+        self._serving = Serving(Server(self), settings, patient=patient)
+        self._closing.push_async_callback(self._serving.close)
+        await self._serving.start()
         # First of all at the end: streams are to write their last line.
         self._closing.callback(self._observers.finish_all)
         process.settle()
         notify("READY=1")
 
-    async def _serve(self) -> None:
-        settings = self._settings
-        server = Server(self)
-        self._closing.push_async_callback(server.close)
-        if settings.metrics_listen:
-            await self._serve_metrics(server, settings.metrics_listen)
-        if settings.api_listen:
-            self.api_port = await server.serve_tcp(settings.api_listen)
-        await server.serve_socket(settings.socket)
-        _log.info("serving", socket=settings.socket, metrics=self.metrics_port, api=self.api_port)
-
-    async def _serve_metrics(self, server: Server, listen: Listen) -> None:
-        """Serve /metrics. Who has taken its port does not keep policies from being looked after."""
-        try:
-            self.metrics_port = await server.serve_metrics(listen)
-        except ApiError as error:
-            if self._policies is None:
-                raise
-            self._unserved = str(error)
-            _log.error("unhealthy", problem=self._unserved)
-            trying = asyncio.create_task(self._serve_metrics_later(server, listen))
-            self._closing.push_async_callback(_cancelled, trying)
-
-    async def _serve_metrics_later(self, server: Server, listen: Listen) -> None:
-        while self._unserved:
-            await asyncio.sleep(_AGAIN)
-            with suppress(ApiError):
-                self.metrics_port = await server.serve_metrics(listen)
-                self._unserved = ""
-        _log.info("serving", metrics=self.metrics_port)
+    def _attach(self, policies: Policies | None) -> None:
+        """Attach; once more where policies have no room beside those that an earlier agent has left."""
+        enforce = policies.enforce if policies else None
+        self._kernel = attach(self._settings, enforce=enforce)
+        self._closing.callback(self._let_go)
+        if policies and policies.take_over(self._kernel.gate):
+            self._closing.pop_all()
+            self._kernel.close(detach=False)
+            self._kernel = attach(self._settings, enforce=enforce, anew=True)
+            self._closing.callback(self._let_go)
 
     def _steer(self) -> None:
         """Set what the programs take from user space while they run."""
@@ -238,10 +218,11 @@ class Agent:
             while (left := due - loop.time()) > 0:
                 await asyncio.sleep(min(left, _SOON) if self._pump.pressed else left)
                 if self._pump.pressed:
-                    self._pump.read()
+                    self._fault(self._pump.read)
             # What was missed while the machine stood still is not made up for.
             due = max(due + _TICK, loop.time() + _TICK / 2)
-            self._tick()
+            # Whatever fails, this goes on: without its looks nobody would learn of it.
+            self._problem = self._fault(self._tick) or self._problem
 
     def _tick(self) -> None:
         began = time.perf_counter()
@@ -337,7 +318,9 @@ class Agent:
             problem = "The agent has not looked for some seconds: this machine is overloaded."
         if not problem and self._policies:
             mine = self._policies
-            problem = mine.points.problem or mine.held or mine.fault or self._unserved
+            problem = mine.points.problem or mine.held or mine.fault
+        if not problem and self._serving:
+            problem = self._serving.problem
         return schema.Health(ok=not problem, problem=problem)
 
     def ready(self) -> schema.Health:
@@ -399,9 +382,3 @@ class Agent:
 def _interval(rate: float) -> int:
     """Return the ns between records at a rate; 0 means none to the programs."""
     return round(1e9 / rate) if rate else 0
-
-
-async def _cancelled(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task

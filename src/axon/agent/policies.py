@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple, cast
@@ -15,6 +14,7 @@ from axon.agent.flows import denial_names
 from axon.agent.listed import listed
 from axon.agent.points import Points
 from axon.agent.residents import Residents
+from axon.agent.room import Room
 from axon.agent.servers import Server
 from axon.agent.traffic import Traffic
 from axon.api import policy as api
@@ -40,6 +40,7 @@ _FORMER = 4096  # cgroups that are gone, of which labels are remembered
 _PATIENCE = 5  # looks that are left out while somebody writes the files
 _APART = 0.5  # seconds for which files have to stand still; at looks once a second it is one
 _MOMENT, _MOMENTS = 0.05, 10  # the same where somebody waits, and how often that is tried
+_WRITING = 100  # moments that a start waits at the most for who writes the files
 _log = get("policy")
 
 
@@ -74,6 +75,9 @@ class Policies:
         self._enforcer: Enforcer | None = None
         self._asked: tuple[list[Policy], Host] | None = None
         self._refused: list[str] = []
+        self._behind = ""
+        """Why what is in force is not for who is on this host now; empty if it is."""
+        self._room = Room()
         self._ticks = self._waited = self._moving = 0
         self.policies: list[Policy] = []
         """What is in force, with where it stands in the files."""
@@ -85,7 +89,7 @@ class Policies:
         self.problem = ""
         """Why the newest files are not in force; empty if they are."""
         self.fault = ""
-        """What the system refused at the last look, so that who starts is not known; empty if nothing."""
+        """Why what is in force does not follow this host, so that who starts is not known; empty if it does."""
 
     def enforce(self, gate: Gate) -> None:
         """Bring the policies into force in a gate; raise AxonError or OSError if that fails."""
@@ -93,12 +97,27 @@ class Policies:
             gate.mode = HostMode.ENFORCE
         gate.named = self._header
         self._enforcer = Enforcer(gate, wait_for_runs)
+        self._wait()
         self._apply(self._enforcer)
 
-    def begin(self, kernel: Kernel) -> None:
-        """Attach the gate, and bring the policies into force if they are not yet.
+    def take_over(self, gate: Gate) -> bool:
+        """Go on from what an earlier agent has left in force; return whether that needs other maps.
 
-        Raise AxonError when they cannot be used and none are in force; else those stay.
+        What the files say is too large to be written beside it then. Where it cannot be used for
+        another reason what is in force stays.
+        """
+        if self._directory is None or self._enforcer or not gate.generation:
+            return False
+        gate.named = self._header
+        self._enforcer = Enforcer(gate, wait_for_runs)
+        self._wait()
+        self._follow(self._enforcer)
+        return self.compiled is None and self._enforcer.cramped
+
+    def begin(self, kernel: Kernel) -> None:
+        """Attach the gate, and bring the policies into force if there are none yet.
+
+        Raise AxonError when they cannot be used.
         """
         self._kernel = kernel
         self.points = Points(kernel.gate)
@@ -106,17 +125,14 @@ class Policies:
         if self._directory is None:
             mode = HostMode(kernel.gate.mode).name.lower()
             _log.warning("policies of an earlier agent stay; `axon detach` ends them", mode=mode)
-        elif self._enforcer is None and kernel.gate.generation:
-            kernel.gate.named = self._header
-            self._enforcer = Enforcer(kernel.gate, wait_for_runs)
-            self.look()
         elif self._enforcer is None:
             self.enforce(kernel.gate)
 
     def look(self, *, now: bool = False) -> None:
         """Take up what has changed and stands still. What cannot be used is told in `problem`.
 
-        `now`: somebody has written and waits, so that files need to stand still for a moment only.
+        `now`: somebody waits, so that files need to stand still for a moment only if it is who
+        writes them and keeps others from it.
         """
         try:
             if self._ticks % _POINTS_EVERY == 0:
@@ -124,18 +140,8 @@ class Policies:
             self.ending.look()
         except OSError as error:
             _log.error("what is not judged cannot be looked at", problem=str(error))
-        self.fault = ""
-        try:
-            if self._enforcer:
-                self._apply(self._enforcer, now=now)
-            if not self._waited and not self._moving:
-                self.problem = ""
-        except (AxonError, OSError) as error:
-            if str(error) != self.problem:
-                _log.error("the policies in force stay", problem=str(error))
-            self.problem = str(error)
-            if isinstance(error, OSError):
-                self.fault = f"Policies are not kept up with this host: {error}"
+        if self._enforcer:
+            self._follow(self._enforcer, now=now)
         self._ticks += 1
 
     @property
@@ -191,12 +197,38 @@ class Policies:
             for i, name in names.items()
         }
 
+    def _wait(self) -> None:
+        """Wait, not for ever, until nobody is writing the files: what is half there is not to be read."""
+        for _ in range(_WRITING):
+            if self._directory is None or not busy(self._directory):
+                return
+            time.sleep(_MOMENT)
+
+    def _follow(self, enforcer: Enforcer, *, now: bool = False) -> None:
+        """Bring into force what the files say, or say why not."""
+        behind = ""
+        try:
+            self._apply(enforcer, now=now)
+            if not self._waited and not self._moving:
+                self.problem = ""
+        except (AxonError, OSError) as error:
+            if str(error) != self.problem:
+                _log.error("the policies in force stay", problem=str(error))
+            self.problem = str(error)
+            if self.compiled is None or isinstance(error, OSError):
+                behind = str(error)
+        behind = behind or self._behind
+        self.fault = f"Policies are not kept up with this host: {behind}" if behind else ""
+
     def _apply(self, enforcer: Enforcer, *, now: bool = False) -> None:
         directory = self._directory
         if directory is None:
             return
-        if self.compiled and not now and self._waited < _PATIENCE and busy(directory):
+        writing = busy(directory)
+        now = now and writing
+        if self.compiled and writing and not now and self._waited < _PATIENCE:
             self._waited += 1
+            self._asked = None
             self._keep_up(enforcer, self._residents.look(self.host.given))
             return
         self._waited = 0
@@ -255,6 +287,7 @@ class Policies:
         brought up to who is on the host now in any case: who has come since is not to be outside of
         them because others cannot be used.
         """
+        self._asked = None
         try:
             compiled = enforcer.apply(policies, host)
         except (PolicyError, OSError) as error:
@@ -271,9 +304,14 @@ class Policies:
     def _keep_up(self, enforcer: Enforcer, host: Host) -> None:
         """Have what is in force, its labels too, be for the cgroups that there are now."""
         host = replace(host, given=self.host.given, networks=self.host.networks)
+        self._behind = ""
         if host != self.host:
-            with suppress(PolicyError, OSError):
-                self._take(enforcer.apply(self.policies, host), self.policies, host)
+            try:
+                compiled = enforcer.apply(self.policies, host)
+            except PolicyError as error:
+                self._behind = str(error)
+            else:
+                self._take(compiled, self.policies, host)
 
     def _take(self, compiled: Compiled, policies: list[Policy], host: Host) -> None:
         """Take note of what has come into force."""
@@ -282,18 +320,8 @@ class Policies:
             self._former = {}
         self._former.update({cgroup: self.host.cgroups[cgroup] for cgroup in gone})
         self.compiled, self.policies, self.host = compiled, policies, host
-        if compiled.left_out:
-            _log.warning(
-                "there are more cgroups than Axon has room for: who calls from the newest of those with the "
-                "same labels is unknown, and allowed by no rule that asks for a caller",
-                cgroups=compiled.left_out,
-            )
-        if compiled.unselected:
-            _log.warning(
-                "somebody has made more cgroups than Axon has room for: what serves in the newest of theirs "
-                "is selected by command and port alone",
-                cgroups=compiled.unselected,
-            )
+        self._behind = ""
+        self._room.look(compiled, tight=self._enforcer is not None and self._enforcer.tight)
 
 
 def _places(directory: Path, labels: Path | None) -> str:

@@ -50,12 +50,17 @@ class Residents:
         if given is not self._given:
             self._given, self._networks = given, given.networks()
         self._walk()
-        there = self._tree.there()
         known = self._undisputed
-        self._undisputed = {one: known.get(one) or undisputed(one[1], self._root) for one in there}
-        self._places.keep(set(self._undisputed.values()))
+        named: dict[str, str] = {}  # by what root has named of a path
+        self._undisputed = {
+            one: known.get(one) or self._named(self._tree.of_root(one[0]), named)
+            for one in self._tree.there()
+        }
+        paths = set(self._undisputed.values())
+        self._places.keep(paths)
         self._places.again()
-        cgroups = {one[0]: self.party(path) for one, path in self._undisputed.items()}
+        parties = {path: self.party(path) for path in paths}
+        cgroups = {one[0]: parties[path] for one, path in self._undisputed.items()}
         disputed = frozenset(one[0] for one, path in self._undisputed.items() if path != one[1])
         return Host(
             cgroups, self._networks, given=self._given, newest=self._newest, disputed=disputed
@@ -85,6 +90,11 @@ class Residents:
         if who.unit or who.container:
             labels[SERVICE] = who.name
         return Party.of(labels)
+
+    def _named(self, path: str, named: dict[str, str]) -> str:
+        if path not in named:
+            named[path] = undisputed(path, self._root)
+        return named[path]
 
     def _walk(self) -> None:
         """Find the cgroups; where they are held, all up to the newest one that counts as known."""

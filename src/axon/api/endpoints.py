@@ -37,6 +37,11 @@ class Endpoint:
     content: str = JSON
     failures: Mapping[int, str] = field(default_factory=dict)
 
+    @property
+    def only_on_socket(self) -> bool:
+        """Whether it is refused on TCP, where anybody may ask: it does something, and tells not only."""
+        return self.method != "GET"
+
 
 MOST_RECENT = 100_000
 FASTEST = 10_000.0
@@ -61,6 +66,7 @@ _FILTERS = (
         {"type": "string"},
     ),
 )
+_BY_TCP = "On TCP: it is asked for on the agent's socket only."
 _BAD_FILTER = "A filter cannot be used; the message says why."
 
 ENDPOINTS = (
@@ -110,7 +116,7 @@ ENDPOINTS = (
                 "id", "From the stream's first line.", {"type": "integer", "minimum": 0}, "path"
             ),
         ),
-        failures={404: "There is no such stream; it may have ended."},
+        failures={403: _BY_TCP, 404: "There is no such stream; it may have ended."},
     ),
     Endpoint(
         "recent",
@@ -153,8 +159,9 @@ ENDPOINTS = (
         "look",
         "POST",
         f"{BASE}/policies/look",
-        "Take up what has changed in the policies' files now, not within two seconds.",
+        "Take up what has changed in the policies' files, at once where their lock is held.",
         {200: policy.Policies},
+        failures={403: _BY_TCP},
     ),
     Endpoint(
         "traffic",

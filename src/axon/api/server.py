@@ -85,7 +85,7 @@ class Server:
 
     async def serve_tcp(self, listen: Listen) -> int:
         """Serve the API on a TCP address; return the port. Raises ApiError."""
-        return await self._tcp(self._api(onlyby_address=True), listen, "api_listen")
+        return await self._tcp(self._api(tcp=True), listen, "api_listen")
 
     async def serve_metrics(self, listen: Listen) -> int:
         """Serve /metrics and the health checks on a TCP address; return the port. Raises ApiError."""
@@ -96,11 +96,12 @@ class Server:
         application.router.add_get("/readyz", self._readyz)
         return await self._tcp(application, listen, "metrics_listen")
 
-    def _api(self, *, onlyby_address: bool = False) -> web.Application:
-        middlewares = [guard, by_address] if onlyby_address else [guard]
+    def _api(self, *, tcp: bool = False) -> web.Application:
+        middlewares = [guard, by_address] if tcp else [guard]
         application = web.Application(middlewares=middlewares)
         for endpoint in ENDPOINTS:
-            handler = self._handlers[endpoint.name]
+            refused = tcp and endpoint.only_on_socket
+            handler = _only_on_socket if refused else self._handlers[endpoint.name]
             application.router.add_route(endpoint.method, endpoint.path, handler)
         return application
 
@@ -256,6 +257,10 @@ class _Options:
     def filter(self) -> FlowFilter:
         """Return what is left as a filter."""
         return parse(self._query)
+
+
+async def _only_on_socket(request: web.Request) -> web.Response:
+    return problem(403, f"{request.method} {request.path} is for the agent's socket, not for TCP.")
 
 
 async def _index(_: web.Request) -> web.Response:

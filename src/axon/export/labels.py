@@ -8,6 +8,7 @@ from itertools import starmap
 from typing import Self
 
 from axon.export.varint import delimited
+from axon.identity.printable import printable
 
 _ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n"})
 _PIECES = 1024  # most recent pairs of which the encoding is kept: some 300 bytes each
@@ -73,7 +74,7 @@ def _encodable(value: str) -> str:
     try:
         value.encode()
     except UnicodeEncodeError:
-        return value.encode("utf-8", "replace").decode()
+        return printable(value)
     return value
 
 

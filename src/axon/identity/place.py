@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from axon.identity.cgroups import GONE
+from axon.identity.printable import escaped, printable
 
 # Kubernetes, by any runtime and either cgroup driver.
 _POD = re.compile(
@@ -22,13 +23,31 @@ _RUNTIMES = {
     "nerdctl": "containerd",
     "buildah": "buildah",
 }
-_NAMED = (
-    ("lxc", re.compile(r"lxc\.payload\.(.+)")),
-    ("machine", re.compile(r"machine-(.+)\.scope")),
-)
 _TRANSIENT = re.compile(r"run-[ru][0-9a-f]+\.service")
-_ESCAPE = re.compile(r"\\x([0-9a-f]{2})")
+_ESCAPE = re.compile(r"\\x([2-7][0-9a-f])")  # of ASCII but for control characters
+_FOREIGN = re.compile(r"[^0-9A-Za-z:_.\\@-]")  # what no unit's name has (systemd.unit(5))
 _SYSTEM = "system.slice"
+
+
+def _of_systemd(name: str) -> str:
+    """Undo systemd's escaping of unit names (systemd-escape(1)); a dash stays one.
+
+    It escapes no letter or digit, and leaves nothing but ASCII. A name that is none of its own is shown
+    as no unit's.
+    """
+
+    def undone(match: re.Match[str]) -> str:
+        found = chr(int(match[1], 16))
+        kept = found.isalnum() or found in "%\\\x7f"
+        return match[0] if kept else found
+
+    return _ESCAPE.sub(undone, _FOREIGN.sub(lambda match: escaped(match[0]), name))
+
+
+_NAMED = (
+    ("lxc", re.compile(r"lxc\.payload\.(.+)"), printable),
+    ("machine", re.compile(r"machine-(.+)\.scope"), _of_systemd),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +56,7 @@ class Place:
 
     `unit` is a systemd service, `slice` the slice that it is in unless that is system.slice.
     `runtime` and `container` name a container (64 hexadecimal digits, or a name), `pod` is the
-    uid of its Kubernetes pod. What does not apply is empty.
+    uid of its Kubernetes pod. What does not apply is empty. `path` is as it is, the others can be shown.
     """
 
     path: str
@@ -60,8 +79,8 @@ def place(path: str) -> Place:
         if part.endswith(".slice"):
             slice_ = part
         elif part.endswith(".service") and not _TRANSIENT.fullmatch(part):
-            unit = _unescape(part)
-    return Place(path, unit, "" if slice_ == _SYSTEM else _unescape(slice_))
+            unit = _of_systemd(part)
+    return Place(path, unit, "" if slice_ == _SYSTEM else _of_systemd(slice_))
 
 
 def undisputed(path: str, root: Path) -> str:
@@ -100,15 +119,10 @@ def _container(parts: list[str], at: int) -> tuple[str, str, str] | None:
         pod = _POD.search(above)
         runtime = _RUNTIMES.get(prefix) or _RUNTIMES.get(above) or ("pod" if pod else "container")
         return runtime, container, pod[1].replace("_", "-") if pod else ""
-    for runtime, name in _NAMED:
+    for runtime, name, show in _NAMED:
         match = name.fullmatch(part)
         if match:
-            return runtime, _unescape(match[1]), ""
+            return runtime, show(match[1]), ""
     if above == "lxc":
-        return "lxc", part, ""
+        return "lxc", printable(part), ""
     return None
-
-
-def _unescape(name: str) -> str:
-    """Undo systemd's escaping of unit names (systemd-escape(1)); a dash stays one."""
-    return _ESCAPE.sub(lambda match: chr(int(match[1], 16)), name)

@@ -15,7 +15,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from axon.kernel.system import sockets_of
+from axon.identity.printable import printable
+from axon.kernel.system import cgroup_of, sockets_of
 
 Address = bytes
 """16 bytes, an IPv4 address mapped into IPv6 (RFC 4291 section 2.5.5.2)."""
@@ -118,19 +119,18 @@ def process_of(pid: int, proc: Path = Path("/proc")) -> Process | None:
     folder = proc / str(pid)
     try:
         name = comm = (folder / "comm").read_text(errors="replace").rstrip("\n")
-        groups = (folder / "cgroup").read_text(errors="replace").splitlines()
+        path = cgroup_of(folder)
     except OSError:
         return None
     if name in _UNTOLD:
         with suppress(OSError):
-            name = (folder / "exe").readlink().name
+            name = printable((folder / "exe").readlink().name)
     netns = 0
     # Without CAP_SYS_PTRACE this is not told of more privileged processes: most are in our own.
     for whose in (str(pid), "self"):
         with suppress(OSError):
             netns = netns or (proc / whose / "ns/net").stat().st_ino
-    paths = [line[3:] for line in groups if line.startswith("0::")]
-    return Process(pid, name, paths[0] if paths else "/", netns, comm)
+    return Process(pid, name, path or "/", netns, comm)
 
 
 def _processes(proc: Path) -> Iterator[Process]:

@@ -58,11 +58,16 @@ class Needs:
 
     release: bool
     task: bool
+    types: bool
 
     def bits(self, abi: Abi) -> int:
         """Return the value of ax_config.kernel_has."""
         names = abi.enum("ax_feature")
-        return names["AX_HAS_RELEASE"] * self.release | names["AX_HAS_TASK_COMM"] * self.task
+        return (
+            names["AX_HAS_RELEASE"] * self.release
+            | names["AX_HAS_TASK_COMM"] * self.task
+            | names["AX_HAS_TYPES"] * self.types
+        )
 
 
 def probe(settings: Settings | None = None) -> Features:
@@ -96,6 +101,7 @@ def fit(obj: BpfObject) -> Needs:
     needs = Needs(
         release=_works(probes.storage_at_release),
         task=KERNEL_BTF.exists() and _works(probes.read_task),
+        types=KERNEL_BTF.exists(),
     )
     if not needs.release and _RELEASE_PROGRAM in obj.programs:
         obj.leave_out(_RELEASE_PROGRAM)

@@ -168,13 +168,23 @@ class Gate:
         """Write part of the arena that no generation in use has."""
         self.arena[first : first + len(cells)] = cells
 
-    def name(self, policy: int, row: Any) -> None:
-        """Name a policy, struct ax_pol_name. What was counted for another of its number goes."""
+    def name(self, rows: Mapping[int, Any]) -> None:
+        """Name policies by their numbers, struct ax_pol_name.
+
+        What was counted for another policy of such a number goes, and what was for another number of
+        such a name: a name has one number.
+        """
         names, counts = self._maps["ax_pol_names"], self._maps["ax_pol_counts"]
-        before = names.lookup(policy)
-        if before is not None and before["len"] and _text(before) != _text(row):
-            counts.update(policy, np.zeros_like(counts.lookup(policy)))
-        names.update(policy, row)
+        before = self.names()
+        texts = {number: _text(row) for number, row in rows.items()}
+        here = set(texts.values())
+        for number, text in before.items():
+            if texts.get(number, text) != text or (number not in texts and text in here):
+                counts.update(number, np.zeros_like(counts.lookup(number)))
+                names.update(number, np.zeros((), names.value))
+        for number, row in rows.items():
+            if before.get(number) != texts[number]:
+                names.update(number, row)
 
     def names(self) -> dict[int, str]:
         """Return the names of policies by their numbers, also of those that are gone."""

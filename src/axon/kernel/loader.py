@@ -27,6 +27,7 @@ def attach(
     *,
     object_path: Path | None = None,
     enforce: Callable[[Gate], None] | None = None,
+    anew: bool = False,
 ) -> Kernel:
     """Load the programs and attach them to the cgroup, or take over what is pinned.
 
@@ -35,7 +36,7 @@ def attach(
     any failure what this call made is undone, and what was attached before stays attached.
     `enforce` brings policies into force; it is called if they have new maps, before any program
     runs that judges by these. Where there are policies, in whatever mode, and nothing brings them
-    into force in new maps, nothing is replaced: KernelError.
+    into force in new maps, nothing is replaced: KernelError. `anew`: they have new maps in any case.
     Raise BusyError when another agent runs, LoadError when the verifier refuses, else KernelError.
     """
     features.require(settings)
@@ -47,7 +48,8 @@ def attach(
         undo.callback(lock.release)
         undo.callback(pinned.tidy)
         try:
-            kernel = _attach(settings, object_path or packaged(), cgroup, (pinned, lock), enforce)
+            path = object_path or packaged()
+            kernel = _attach(settings, path, cgroup, (pinned, lock), enforce, anew=anew)
         except OSError as e:
             raise system.explain(e, "set up the data plane") from e
         undo.pop_all()
@@ -100,6 +102,8 @@ def _attach(
     cgroup: Path,
     held: tuple[Pins, Lock],
     enforce: Callable[[Gate], None] | None,
+    *,
+    anew: bool,
 ) -> Kernel:
     pinned, lock = held
     pinned.recover()
@@ -108,7 +112,7 @@ def _attach(
     _settle(pinned, before)  # what an earlier agent left to do
     with BpfObject(object_path) as obj, ExitStack() as undo:
         config, footprint = configure(obj, settings, features.fit(obj))
-        plan = upgrade.plan(obj, before)
+        plan = upgrade.plan(obj, before, anew=anew)
         for name in plan.kept:
             obj.reuse(name, before[name].fd)
         obj.load(settings.run_dir / VERIFIER_LOG)
@@ -124,9 +128,7 @@ def _attach(
         )
         gate = Gate(maps, programs[GATE]) if GATE in programs else None
         if gate and plan.fresh_policies:
-            setup.switch(
-                maps, upgrade.enforced(before)
-            )  # who gives another now sees `next` as well
+            _give_mode(before, maps)
             _enforce(gate, upgrade.enforced(before), enforce)
         abi = obj.abi
         active = None
@@ -179,6 +181,17 @@ def _fill(obj: BpfObject, plan: upgrade.Plan, before: dict[str, Map], maps: dict
     if plan.fresh_counts:
         setup.counts(obj.abi, maps, upgrade.generation(before))
     upgrade.copy_routes(before, maps)
+
+
+def _give_mode(before: dict[str, Map], maps: dict[str, Map]) -> None:
+    """Give new maps, which are pinned as `next`, the mode of those in use.
+
+    Who gives another from now on sees both, and may have done so between the look and the writing.
+    """
+    seen = None
+    while (now := upgrade.enforced(before)) != seen:
+        setup.switch(maps, now)
+        seen = now
 
 
 def _enforce(gate: Gate, before: upgrade.Enforced, enforce: Callable[[Gate], None] | None) -> None:

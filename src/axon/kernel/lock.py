@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import re
@@ -13,6 +14,7 @@ from axon.kernel.bpf import Fd
 from axon.kernel.system import explain
 
 LOCK_FILE = "axon.lock"
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class Lock:
@@ -34,7 +36,8 @@ class Lock:
                 os.ftruncate(self._file.fileno(), 0)
                 os.pwrite(self._file.fileno(), f"{os.getpid()}\n".encode(), 0)
             except OSError as e:
-                raise explain(e, f"write the lock {path}") from e
+                if e.errno not in _FULL:  # it is only there to be read by people
+                    raise explain(e, f"write the lock {path}") from e
             self._directory = undo.enter_context(lock_pins(pin_dir))
             undo.pop_all()
 

@@ -80,7 +80,7 @@ class BpfObject:
                 kernel_log_buf=ctypes.addressof(ctypes.c_char.from_buffer(self._log)),
                 kernel_log_size=_LOG_SIZE,
                 # Without the kernel's types the object's own stand in: what they would be wrong
-                # for is left out by AX_HAS_TASK_COMM.
+                # for is left out by AX_HAS_TYPES.
                 btf_custom_path=None if KERNEL_BTF.exists() else os.fsencode(path),
             )
             self._handle = pointer(lib().bpf_object__open_mem(data, len(data), sized(opts)))

@@ -15,10 +15,11 @@ from pathlib import Path
 import numpy as np
 
 from axon.kernel.maps import Map
-from axon.kernel.system import sockets_of
+from axon.kernel.system import cgroup_of, sockets_of
 
 _PIDFD_GETFD = 438  # on every architecture; Linux 5.6, commit 8649c322f75c
 _LISTEN = 10  # include/net/tcp_states.h
+_LONGEST = 1024  # characters of a cgroup's path: of those that are deeper, one that they are within
 _INIT = 1  # systemd holds sockets for others: who else has one counts
 _ANY4, _ANY6 = IPv4Address(0), IPv6Address(0)
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -129,10 +130,11 @@ def _process(pid: int, cgroups: Path, proc: Path) -> _Process | None:
     folder = proc / str(pid)
     try:
         comm = (folder / "comm").read_bytes().rstrip(b"\n")[:15]
-        lines = (folder / "cgroup").read_text(errors="replace").splitlines()
-        path = next((line[3:] for line in lines if line.startswith("0::")), None)
+        path = cgroup_of(folder)
         if path is None:
             return None
+        if len(path) > _LONGEST:
+            path = path[:_LONGEST].rpartition("/")[0]
         cgroup = (cgroups / path.lstrip("/")).stat().st_ino
         netns = (folder / "ns/net").stat().st_ino
     except OSError:

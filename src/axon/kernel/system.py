@@ -45,13 +45,28 @@ class Mount:
     options: tuple[str, ...]
 
 
-def mounts() -> list[Mount]:
-    """Return what is mounted, in the order of mounting."""
+def mounts(table: Path = Path("/proc/self/mounts")) -> list[Mount]:
+    """Return what is mounted, in the order of mounting.
+
+    Who mounts something of their own, as by FUSE, names it: the kernel escapes what parts lines and
+    fields, ASCII's blank, tab and newline, and nothing else.
+    """
     found = []
-    for line in Path("/proc/self/mounts").read_text().splitlines():
-        source, point, kind, options = line.split()[:4]
-        found.append(Mount(source, Path(_unescape(point)), kind, tuple(options.split(","))))
+    for line in table.read_bytes().split(b"\n"):
+        fields = [os.fsdecode(_unescape(field)) for field in line.split(b" ")[:4]]
+        if len(fields) == 4:
+            source, point, kind, options = fields
+            found.append(Mount(source, Path(point), kind, tuple(options.split(","))))
     return found
+
+
+def cgroup_of(process: Path) -> str | None:
+    """Return the path of a process's cgroup of version 2, by its folder in /proc; None: it has none.
+
+    Names may have any character but a newline. Raise OSError.
+    """
+    lines = (process / "cgroup").read_bytes().split(b"\n")
+    return next((os.fsdecode(line[3:]) for line in lines if line.startswith(b"0::")), None)
 
 
 def cgroup_root(table: list[Mount] | None = None) -> Path:
@@ -180,5 +195,5 @@ def explain(e: OSError, doing: str) -> KernelError:
     return KernelError(f"Cannot {doing}: {e.strerror}. {remedy}")
 
 
-def _unescape(text: str) -> str:
-    return re.sub(r"\\([0-7]{3})", lambda m: chr(int(m[1], 8)), text)
+def _unescape(field: bytes) -> bytes:
+    return re.sub(rb"\\([0-3][0-7]{2})", lambda m: bytes([int(m[1], 8)]), field)

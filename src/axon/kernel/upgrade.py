@@ -38,12 +38,12 @@ class Plan:
         return CONTROL in self.made
 
 
-def plan(obj: BpfObject, before: Mapping[str, Map]) -> Plan:
+def plan(obj: BpfObject, before: Mapping[str, Map], *, anew: bool = False) -> Plan:
     """Decide what is kept of the pinned maps.
 
     If one map's shape or the layout's version differs, none is: structures refer to one another.
     If only sizes differ, what has its size is kept; the maps of counts go together, and so do those
-    of a generation of policies.
+    of a generation of policies, which are also made `anew` if that is asked for.
     """
     names = frozenset(name for name in obj.maps if is_pinned(name))
     known = names & before.keys()
@@ -55,6 +55,8 @@ def plan(obj: BpfObject, before: Mapping[str, Map]) -> Plan:
         for together in (COUNT_MAPS, GENERATION_MAPS):
             if not kept.issuperset(known.intersection(together)):
                 kept -= set(together)
+    if anew:
+        kept -= set(GENERATION_MAPS)
     return Plan(frozenset(kept), names - kept, frozenset(before) - names)
 
 

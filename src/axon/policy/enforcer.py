@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
+from axon.errors import PolicyError
 from axon.kernel.gate import Gate
 from axon.policy.compiler.arena import Arena, Placement, taken
 from axon.policy.compiler.compile import Bounds, Compiled, Compiler, Host, for_half, name_of
@@ -21,9 +22,17 @@ class Enforcer:
         self._compiler = Compiler(gate.secret, bounds, gate.names())
         places, serial = taken(gate.directory(gate.generation & 1), gate.arena)
         self._arena = Arena(gate.cells, places, serial)
-        self._accepted: Mapping[int, Policy] = {}
+        self._accepted: Mapping[int, Policy] | None = None if gate.generation else {}
+        """What is in force; None where an earlier agent brought it there."""
         self._switched: Placement | None = None
         """What is in use while programs may still read what was before."""
+        self.cramped = False
+        """Whether the last policies have room in maps of their own, and none beside those in force."""
+
+    @property
+    def tight(self) -> bool:
+        """Whether what is in force takes more than half, so that not every change has room."""
+        return self._arena.tight
 
     def apply(self, policies: Iterable[Policy], host: Host) -> Compiled:
         """Judge by these policies from now on.
@@ -31,16 +40,21 @@ class Enforcer:
         Every request is judged by the old ones or the new. Raise PolicyError when they exceed a
         bound: the old ones stay in force then.
         """
+        self.cramped = False
         compiled = self._compiler.compile(policies, host)
-        if compiled.policies != self._accepted:  # for who comes later there may be more than that
+        # For who comes later there may be more than that, and who is there is taken over with it.
+        if self._accepted is not None and compiled.policies != self._accepted:
             self._arena.check(compiled.images)
         self._settle()  # what could not be waited for the last time
-        placement = self._arena.place(compiled.images)
+        try:
+            placement = self._arena.place(compiled.images)
+        except PolicyError:
+            self.cramped = self._arena.holds(compiled.images)
+            raise
         gate = self._gate
         generation = gate.generation + 1 & 0xFFFFFFFF or 2
         half = generation & 1
-        for policy, text in compiled.names.items():
-            gate.name(policy, name_of(text))
+        gate.name({policy: name_of(text) for policy, text in compiled.names.items()})
         for first, cells in placement.writes:
             gate.write_cells(first, cells)
         directory = gate.directory(half)
@@ -64,6 +78,7 @@ class Enforcer:
         self._switched = placement
         gate.newest = newest
         self._accepted = compiled.policies
+        self._compiler.accept()
         self._settle()
         return compiled
 

@@ -109,7 +109,8 @@ class Settings:
         Size,
         About(
             "Room in the kernel for compiled policies: half of it for those in force, half for the "
-            "next ones beside them. Policies that need more than half are refused.",
+            "next ones beside them. Policies that need more than half are refused; those in force may "
+            "grow beyond it with the host.",
             low=64 << 10,
             high=1 << 30,
         ),

@@ -25,7 +25,7 @@ from tests.live.kit.gate import (
     rest,
 )
 from tests.live.kit.waiting import until
-from tests.live.kit.wire import Listener, answer, get, head, post
+from tests.live.kit.wire import Listener, acknowledged, answer, get, head, post
 from tests.live.kit.world import Place, World, ip, need
 
 PUBLIC = '{method: ["GET", "POST"], path: /pub/*}'
@@ -309,3 +309,4 @@ def test_denied_at_once(listener: Listener) -> None:
     seen = rest(wire.client, 20)
     assert (seen.data, seen.how) == (forbidden(), "eof")
     expect_nothing(wire.server)
+    acknowledged(wire.client)

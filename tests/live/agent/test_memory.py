@@ -101,9 +101,9 @@ def test_policies(world: World, quiet: Path, agent: Running, tmp_path: Path) -> 
     assert resident(agent) < 57
 
 
-def test_openssl_is_not_loaded(agent: Running) -> None:
+def test_openssl_is_not_loaded(agent: Running, tmp_path: Path) -> None:
     """The agent's process has no library that it does not need, and a single thread."""
-    agent.start()
+    agent.start("--policy", str(tmp_path))
     maps = Path(f"/proc/{agent.pid}/maps").read_text()
     assert "numpy" in maps
     assert "libssl" not in maps

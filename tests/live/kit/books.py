@@ -11,6 +11,7 @@ import pytest
 
 from tests.live.kit.axon import ROLES, Axon, Row
 
+_DOUBT = "LOST_TENTATIVE"
 T = TypeVar("T")
 Expected = Mapping[str, int] | Iterable[str]
 
@@ -24,11 +25,16 @@ def wait_for(look: Callable[[], T], good: Callable[[T], bool], seconds: float = 
 
 
 class Books:
-    """A test's view of an Axon: series of its own ports, counters since it began."""
+    """A test's view of an Axon: series of its own ports, counters since it began.
 
-    def __init__(self, axon: Axon) -> None:
+    `sent_again` returns how many segments the test's TCPs have sent again.
+    """
+
+    def __init__(self, axon: Axon, sent_again: Callable[[], int] = lambda: 0) -> None:
         self.axon = axon
+        self._sent_again = sent_again
         self._before = axon.stats()
+        self._before_again = sent_again()
         self._expected: dict[tuple[int, str], Counter[str]] = {}
         self._lost: dict[str, int] = {}
         self._from: dict[tuple[int, str], Counter[str]] = {}
@@ -97,6 +103,12 @@ class Books:
         for (port, role), wanted in self._expected.items():
             self._hold(wanted, self.tally(port, role), f"at the end, as {role} of port {port}")
         lost = {k: n for k, n in self._since().items() if k.startswith("LOST_")}
+        # A slow machine's TCP sends again what waits for its process. Whether that is the same is told
+        # of some of it only; what was counted is held above.
+        if lost.get(_DOUBT, 0) <= self._sent_again() - self._before_again and not self._lost.get(
+            _DOUBT
+        ):
+            lost.pop(_DOUBT, None)
         expected = {k: n for k, n in self._lost.items() if n}
         if lost != expected:
             pytest.fail(f"lost at the end: {lost}, expected: {expected}")

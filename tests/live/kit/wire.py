@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import socket
 import struct
+import sys
+import termios
 from dataclasses import dataclass, field
 
+from tests.live.kit.waiting import until
 from tests.live.kit.world import Place, World
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -51,6 +55,16 @@ def send(source: socket.socket, sink: socket.socket, data: bytes, *, step: int =
         piece = data[at : at + step]
         source.sendall(piece)
         assert receive(sink, len(piece)) == piece
+
+
+def acknowledged(sock: socket.socket) -> None:
+    """Wait until the peer has acknowledged everything that was sent."""
+
+    def outstanding() -> int:
+        raw = fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4))
+        return int.from_bytes(raw, sys.byteorder)
+
+    until(lambda: not outstanding(), "everything is acknowledged")
 
 
 def reset(sock: socket.socket) -> None:
@@ -103,6 +117,10 @@ class Listener:
 
     def __post_init__(self) -> None:
         self.port = self.port or self.world.port()
+        self.listen()
+
+    def listen(self) -> None:
+        """Listen at the port."""
         family = self.listen_family or self.family
         self.socket = self.keep(self.server.socket(family))
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

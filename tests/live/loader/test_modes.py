@@ -12,7 +12,7 @@ import pytest
 from axon import kernel
 from axon.cli import main
 from axon.errors import KernelError
-from axon.kernel import gate, links, loader
+from axon.kernel import gate, links, loader, setup
 from axon.kernel.gate import Gate
 from axon.kernel.object import packaged
 from axon.kernel.pins import Pins, open_maps
@@ -77,6 +77,24 @@ def test_switched_during_an_upgrade(
         assert upgrade() is AUDIT
     assert set(seen) == {AUDIT}
     assert upgrade() is AUDIT
+
+
+def test_switched_between_the_look_and_the_writing(
+    upgrade: Upgrade, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the upgrade has read is not written over what was given since, to the old tables and the new."""
+    assert upgrade() is ENFORCE
+    original, there = setup.switch, []
+
+    def late(*args: Any) -> None:
+        there.append(Pins(settings.pin_dir).next.exists())
+        if there.count(True) == 1 and there[-1]:
+            switch(settings, "audit")
+        original(*args)
+
+    monkeypatch.setattr(setup, "switch", late)
+    assert upgrade() is AUDIT
+    assert there == [False, True, True]
 
 
 def test_both_are_switched(

@@ -120,16 +120,14 @@ def test_read_only_pins(attempt: Run, settings: Settings) -> None:
 
 
 def test_full_disk(attempt: Run, tmp_path: Path) -> None:
-    """A full disk under the run directory is named as the cause, and nothing stays attached."""
+    """A full disk under the run directory keeps nobody from attaching: only the lock's holder goes unnamed."""
     full = tmp_path / "full"
     full.mkdir()
     said = attempt(
         f"mount -t tmpfs -o size=4k,nr_inodes=8 none {full}\nhead -c 4096 /dev/zero > {full}/file",
         run_dir=full,
     )
-    first = said.splitlines()[0]
-    assert f"{full}/axon.lock" in first
-    assert "The file system is full" in first
+    assert said.splitlines()[0].startswith("attached True")
 
 
 def test_read_only_run_directory(attempt: Run, tmp_path: Path) -> None:

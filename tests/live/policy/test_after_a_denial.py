@@ -13,7 +13,7 @@ from tests.live.kit.gate import End, Guarded, expect_403, expect_nothing, forbid
 from tests.live.kit.nginx import nginx
 from tests.live.kit.packet import FIN, RST, Packet
 from tests.live.kit.relay import Chaos, Relay, forward
-from tests.live.kit.wire import OK, Listener, get, head
+from tests.live.kit.wire import OK, Listener, acknowledged, get, head
 from tests.live.kit.world import World
 
 PUBLIC = '{method: ["GET", "POST"], path: /pub/*}'
@@ -119,6 +119,20 @@ def test_a_denied_upload_with_a_reader(gate: Guarded, anywhere: Listener) -> Non
     sender.join(30)
     assert how == ["sent"]
     expect_nothing(wire.server)
+
+
+def test_the_server_starts_anew(gate: Guarded, anywhere: Listener) -> None:
+    """What a denied client still sends is acknowledged also where a new server listens, of which nothing is known yet."""
+    gate.allow(anywhere.port, PUBLIC)
+    wire = anywhere.connect()
+    wire.client.sendall(head("POST /secret HTTP/1.1", "Host: a", f"Content-Length: {LARGE}"))
+    expect_403(wire.client)
+    before = gate.denials().get("UNJUDGED", 0)
+    anywhere.socket.close()
+    anywhere.listen()
+    wire.client.sendall(bytes(100_000))
+    acknowledged(wire.client)
+    assert gate.denials().get("UNJUDGED", 0) == before
 
 
 def test_an_upload_by_curl(gate: Guarded, world: World, tmp_path: object) -> None:

@@ -5,19 +5,15 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import suppress
 
 import pytest
 
 from tests.live.kit.gate import End, Guarded, expect_403, expect_nothing, forbidden, rest
-from tests.live.kit.raw import MSS, Raw
 from tests.live.kit.wire import OK, Listener, Wire, get, receive
 from tests.live.kit.world import World
 
 PUBLIC = '{method: ["GET", "POST"], path: /pub/*}'
-IPPROTO_MPTCP, SOL_MPTCP, MPTCP_INFO = 262, 284, 1
-FALLBACK = 1  # MPTCP_INFO_FLAG_FALLBACK
-CAPABLE = bytes.fromhex("1e040101")  # version 1 with HMAC-SHA256, RFC 8684 section 3.1
 
 
 @pytest.fixture
@@ -46,16 +42,22 @@ def expect_unread(listener: Listener) -> None:
     assert b"".join(end.data for end in seen) == b"", seen
 
 
+def woken(listener: Listener) -> Wire:
+    """Make a connection whose first request wakes its server, and answer that."""
+    client = listener.dial()
+    client.sendall(get("/pub/a"))
+    wire = Wire(client, listener.accept(), listener.port)
+    assert receive(wire.server, len(get("/pub/a"))) == get("/pub/a")
+    wire.answer()
+    return wire
+
+
 def test_deferred_accept(gate: Guarded, anywhere: Listener) -> None:
     """A server that is woken by the first data gets what is allowed, and goes on."""
     anywhere.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 5)
     gate.allow(anywhere.port, PUBLIC)
     for _ in range(5):
-        client = anywhere.dial()
-        client.sendall(get("/pub/a"))
-        wire = Wire(client, anywhere.accept(), anywhere.port)
-        assert receive(wire.server, len(get("/pub/a"))) == get("/pub/a")
-        wire.answer()
+        wire = woken(anywhere)
         wire.exchange(get("/pub/b"))
         wire.client.sendall(get("/secret"))
         expect_403(wire.client)
@@ -132,11 +134,7 @@ def test_cookies_and_deferred_accept(gate: Guarded, cookies: None, anywhere: Lis
     """The same where the first data itself makes the connection."""
     anywhere.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 5)
     gate.allow(anywhere.port, PUBLIC)
-    client = anywhere.dial()
-    client.sendall(get("/pub/a"))
-    wire = Wire(client, anywhere.accept(), anywhere.port)
-    assert receive(wire.server, len(get("/pub/a"))) == get("/pub/a")
-    wire.answer()
+    wire = woken(anywhere)
     wire.exchange(get("/pub/b"))
     client = anywhere.dial()
     client.sendall(get("/secret"))
@@ -206,76 +204,22 @@ def test_fast_open(gate: Guarded, world: World, anywhere: Listener) -> None:
             place.sysctl("net.ipv4.tcp_fastopen", "1")
 
 
-@pytest.fixture
-def multipath(world: World, gate: Guarded) -> Iterator[Listener]:
-    """Give a server that takes Multipath TCP."""
-
-    class Both(Listener):
-        """A listener and clients of that protocol."""
-
-        def __post_init__(self) -> None:
-            self.port = self.world.port()
-            self.socket = self.keep(self.server.socket(self.family, proto=IPPROTO_MPTCP))
-            self.socket.bind(("0.0.0.0", self.port))
-            self.socket.listen(64)
-
-        def dial(self) -> socket.socket:
-            sock = self.keep(self.client.socket(self.family, proto=IPPROTO_MPTCP))
-            sock.connect((self.address, self.port))
-            return sock
-
-    made = Both(world, world.server, world.client, world.server.ip4)
-    yield made
-    made.close()
-
-
-def fell_back(sock: socket.socket) -> bool:
-    """Return whether a connection is plain TCP after all."""
-    try:
-        info = sock.getsockopt(SOL_MPTCP, MPTCP_INFO, 64)
-    except OSError:
-        return True
-    return bool(int.from_bytes(info[8:12], "little") & FALLBACK)
-
-
-def test_multipath_not_selected(gate: Guarded, multipath: Listener) -> None:
-    """A server that is not selected takes Multipath TCP as ever."""
-    assert not fell_back(multipath.connect().client)
-
-
-def test_multipath(gate: Guarded, multipath: Listener) -> None:
-    """Connections to a selected server are plain, from the first one on, and judged."""
-    gate.allow(multipath.port, PUBLIC)
-    for i in range(3):
-        wire = multipath.connect()
-        assert fell_back(wire.client), i
-        wire.exchange(get("/pub/a"))
-        wire.client.sendall(get("/secret"))
-        expect_403(wire.client)
-        expect_nothing(wire.server)
-
-
-@pytest.mark.parametrize("asked", [CAPABLE, CAPABLE * 2, b"\1" + CAPABLE * 2 + b"\1\1\1"])
-def test_multipath_asked_for(
-    gate: Guarded, world: World, multipath: Listener, asked: bytes
-) -> None:
-    """However often a SYN asks a selected server for Multipath TCP, and where in the header, it is not heard."""
-    for selected in (False, True):
-        if selected:
-            gate.allow(multipath.port, PUBLIC)
-        with closing(Raw(world, multipath.port)) as raw:
-            raw.connect(MSS + asked, last=False)
-            assert (b"\x1e\x0c" in raw.seen[-1].options) is not selected
-
-
-def test_multipath_older_than_the_policy(gate: Guarded, multipath: Listener) -> None:
-    """A multipath connection that is older than its server's policy carries no denied request."""
-    wire = multipath.connect()
-    assert not fell_back(wire.client)
-    wire.exchange(get("/pub/a"))
-    gate.allow(multipath.port, PUBLIC)
+@pytest.mark.parametrize("others", [0, 1500])
+def test_many_others_between_two_requests(gate: Guarded, loop: Listener, others: int) -> None:
+    """However many connections begin with data after this one, its second request is judged as its first."""
+    loop.socket.listen(4096)
+    loop.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 5)
+    gate.allow(loop.port, PUBLIC)
+    wire = woken(loop)
+    for _ in range(others):
+        with loop.client.socket(loop.family) as other:
+            other.connect((loop.address, loop.port))
+            other.sendall(b"G")
+            loop.socket.accept()[0].close()
+    wire.exchange(get("/pub/b"))
     wire.client.sendall(get("/secret"))
-    assert rest(wire.server, 1.0).data == b""
+    expect_403(wire.client)
+    expect_nothing(wire.server)
 
 
 def test_first_connection(gate: Guarded, world: World) -> None:

@@ -232,10 +232,8 @@ def _mode(agent: Enforcing, word: str) -> None:
 def test_a_start_that_fails(agent: Enforcing, traffic: Traffic) -> None:
     """An agent that cannot start leaves what was in force, whether it is to keep it or not."""
     agent.kill()
-    with _taken(agent) as listen:
-        agent.refused(AXON_KEEP="false", AXON_API_LISTEN=listen)
-        traffic.flows()
-        agent.refused(AXON_KEEP="false", AXON_API_LISTEN=listen, AXON_POLICY_MEMORY="1 MiB")
+    for more in ({}, {"AXON_POLICY_MEMORY": "1 MiB"}):
+        agent.refused(AXON_KEEP="false", AXON_ROUTES="/missing", **more)
         traffic.flows()
     agent.start()
     traffic.flows()
@@ -243,14 +241,17 @@ def test_a_start_that_fails(agent: Enforcing, traffic: Traffic) -> None:
 
 
 def test_a_port_that_is_taken(agent: Enforcing, traffic: Traffic) -> None:
-    """Who has the port of /metrics keeps no agent from looking after policies; it is told, and tried again."""
+    """Who has the agent's ports keeps none from looking after policies; it is told, and tried again."""
     agent.kill()
     with _taken(agent) as listen:
-        agent.start()
+        agent.start(AXON_API_LISTEN=listen)
         assert f"Cannot listen on {listen}" in agent.client.health().problem
         agent.write(policy("web", traffic.listener.port, "{path: /other}"))
         traffic.allowed = "/other"
         traffic.flows()
+        assert not agent.healthy()
+        agent.kill()
+        agent.start()
         assert not agent.healthy()
     until(agent.healthy, "it has the port")
     assert agent.metric("axon_policy_current") == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -100,3 +101,34 @@ def test_what_fails_at_observing_stops_no_policies() -> None:
     assert one.health().ok
     one._policies.fault = "Policies are not kept up with this host: it is gone"
     assert "it is gone" in one.health().problem
+
+
+async def test_nothing_that_fails_ends_the_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An agent goes on looking whatever fails while the ring is pressed, or about a look, and is well again."""
+    monkeypatch.setattr("axon.agent.agent._TICK", 0.02)
+    monkeypatch.setattr("axon.agent.agent._SOON", 0.001)
+    looks: list[int] = []
+    faults = [OSError(5, "Input/output error"), IndexError("row 7"), KernelError("a map is gone")]
+    one: Any = agent(lambda: looks.append(1))
+
+    def fails() -> None:
+        if faults:
+            raise faults.pop()
+
+    one._pump = SimpleNamespace(read=fails, pressed=True)
+    told = [ValueError("systemd"), OSError(32, "Broken pipe")]
+
+    def notify(_: str) -> None:
+        if told:
+            raise told.pop()
+
+    monkeypatch.setattr("axon.agent.agent.notify", notify)
+    ticking = asyncio.create_task(one._ticking())
+    try:
+        async with asyncio.timeout(10):
+            while told or len(looks) < 6 or not one.health().ok:
+                assert not ticking.done(), ticking.exception()
+                await asyncio.sleep(0.01)
+    finally:
+        ticking.cancel()
+    assert not faults

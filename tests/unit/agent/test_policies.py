@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -22,6 +24,8 @@ LABELS = "- {match: {port: 80}, labels: {app: web}}\n"
 
 class Enforced:
     """What is brought into force, in the place of a kernel."""
+
+    cramped = tight = False
 
     def __init__(self) -> None:
         self.asked: list[tuple[list[str], bool]] = []
@@ -218,6 +222,77 @@ def test_who_waits_does_not_wait_long(place: Place, sleeps: Sleeps) -> None:
     assert sleeps.count == 1
 
 
+@pytest.mark.parametrize("locked", [False, True])
+def test_only_who_keeps_others_from_writing_is_served_at_once(
+    place: Place, sleeps: Sleeps, monkeypatch: pytest.MonkeyPatch, *, locked: bool
+) -> None:
+    """Whoever else asks for a look is given what stands still as at any look, and nobody waits for it."""
+    place.enforce()
+    monkeypatch.setattr("axon.agent.policies._APART", 60)
+    sleeps.count = 0
+    place.web.write_text(OTHER)
+    with Directory(place.directory).locked() if locked else nullcontext():
+        place.policies.look(now=True)
+    assert (place.names, sleeps.count) == ((["other"], 1) if locked else (["web"], 0))
+
+
+@pytest.mark.parametrize("taken_over", [False, True])
+def test_a_start_while_policies_are_applied(place: Place, *, taken_over: bool) -> None:
+    """What is written in part is not what an agent starts with."""
+    with ExitStack() as writing:
+        writing.enter_context(Directory(place.directory).locked())
+        place.web.unlink()
+
+        def write() -> None:
+            place.web.write_text(OTHER)
+            writing.close()
+
+        later = threading.Timer(0.3, write)
+        later.start()
+        if taken_over:
+            gate: Any = SimpleNamespace(generation=1)
+            assert not place.policies.take_over(gate)
+        else:
+            place.enforce()
+        later.join()
+    assert place.names == ["other"]
+    assert [names for names, _ in place.asked] == [["other"]]
+
+
+def test_a_start_does_not_wait_for_ever(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody who writes without end keeps no agent from starting."""
+    monkeypatch.setattr("axon.agent.policies._WRITING", 2)
+    with Directory(place.directory).locked():
+        place.enforce()
+    assert place.names == ["web"]
+
+
+def test_policies_that_need_other_maps(place: Place) -> None:
+    """They are brought into force in maps of their own; until then the agent is not well."""
+    place.enforced.fails["web"] = PolicyError("no room")
+    place.enforced.cramped = True
+    gate: Any = SimpleNamespace(generation=1)
+    assert place.policies.take_over(gate)
+    assert "not kept up with this host: no room" in place.policies.fault
+    place.enforced.fails.clear()
+    place.enforce()
+    assert not place.policies.take_over(gate)
+    assert place.look() == ["web"]
+    assert (place.policies.problem, place.policies.fault) == ("", "")
+
+
+def test_what_cannot_be_used_is_no_reason_for_other_maps(place: Place) -> None:
+    """Files that say nothing leave what an earlier agent has brought into force, which follows no host."""
+    place.web.write_text("kind: Pod\n")
+    gate: Any = SimpleNamespace(generation=1)
+    assert not place.policies.take_over(gate)
+    assert str(place.web) in place.policies.fault
+    place.web.write_text(WEB)
+    place.look()
+    assert place.look() == ["web"]
+    assert place.policies.fault == ""
+
+
 def test_policies_and_labels_count_together(place: Place) -> None:
     """A workload that is renamed in both is never judged by one of them as it was."""
     place.enforce()
@@ -275,6 +350,57 @@ def test_who_comes_while_policies_are_refused(place: Place, fault: Exception) ->
         place.look()
     assert place.look() == ["other"]
     assert (place.policies.problem, place.enforced.labels[-1]) == ("", {"shop"})
+
+
+def test_what_is_in_force_and_does_not_follow_the_host(place: Place) -> None:
+    """It is a fault for as long as it lasts, whether the files are others or the same."""
+    place.enforce()
+    place.enforced.fails["web"] = PolicyError("no room beside them")
+    (place.cgroup / "late.service").mkdir()
+    for text in (WEB, OTHER.replace("name: other", "name: web"), "kind: Pod\n"):
+        place.web.write_text(text)
+        for _ in range(3):
+            place.look()
+            assert "not kept up with this host: no room beside" in place.policies.fault
+    assert len(place.asked) == 1
+    (place.cgroup / "late.service").rmdir()
+    place.look()
+    assert place.policies.fault == ""
+    (place.cgroup / "later.service").mkdir()
+    place.enforced.fails.clear()
+    place.look()
+    assert (place.policies.fault, place.enforced.cgroups) == ("", [1, 2])
+
+
+def test_what_the_kernel_refused_is_tried_again(place: Place) -> None:
+    """Also where it was what is in force, at the look at which other files exceeded a bound."""
+    place.enforce()
+    place.enforced.fails["other"] = PolicyError("too many")
+    place.enforced.fails["web"] = OSError(12, "Cannot allocate memory")
+    place.web.write_text(OTHER)
+    place.look()
+    (place.cgroup / "late.service").mkdir()
+    for _ in range(2):
+        place.look()
+        assert "Cannot allocate memory" in place.policies.fault
+    del place.enforced.fails["web"]
+    place.look()
+    assert place.enforced.cgroups == [1, 2]
+    assert (place.policies.problem, place.policies.fault) == ("too many", "")
+
+
+@pytest.mark.parametrize("fault", [PolicyError("no room"), OSError(12, "Cannot allocate memory")])
+def test_who_comes_while_files_are_written(place: Place, fault: Exception) -> None:
+    """That what is in force does not follow is told as at any other look, and tried again after it."""
+    place.enforce()
+    place.enforced.fails["web"] = fault
+    (place.cgroup / "late.service").mkdir()
+    with Directory(place.directory).locked():
+        place.look()
+        assert str(fault) in place.policies.fault
+    place.enforced.fails.clear()
+    place.look()
+    assert (place.policies.fault, place.enforced.cgroups) == ("", [1, 2])
 
 
 def test_a_host_that_cannot_be_looked_at(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from axon.agent.residents import Residents
@@ -12,7 +13,7 @@ from axon.identity.containers import Container, Containers
 from axon.policy.language.labels import CONTAINER, UNIT
 from axon.policy.parties.given import NOTHING
 from tests.unit.identity.host import ID
-from tests.unit.identity.test_cgroups import no_files
+from tests.unit.identity.test_cgroups import deep, no_files
 
 
 def test_without_files_nobody_is_taken_for_gone(tmp_path: Path) -> None:
@@ -37,6 +38,28 @@ def test_who_has_made_a_cgroup(tmp_path: Path) -> None:
     host = Residents(tmp_path, None).look(NOTHING)
     assert host.disputed == {(unit / "a").stat().st_ino, (unit / "a/b").stat().st_ino}
     assert {host.cgroups[one].labels[UNIT] for one in host.disputed} == {"mine.service"}
+
+
+def test_who_hides_in_the_deep(tmp_path: Path) -> None:
+    """A server is of its unit however many cgroups it has put itself into."""
+    mine = tmp_path / "user.slice/user-7.slice/user@7.service"
+    mine.mkdir(parents=True)
+    os.chown(mine, 7, 7)
+    for name in ("x", "y" * 250):
+        cgroup = deep(mine, 100, name)[-1]
+        host = Residents(tmp_path, None).look(NOTHING)
+        assert host.cgroups[cgroup].labels[UNIT] == "user@7.service"
+        assert cgroup in host.disputed
+
+
+def test_names_of_any_bytes(tmp_path: Path) -> None:
+    """The labels of whatever somebody makes can be encoded, so that the API can tell of the others."""
+    for name in (b"nginx\xff.service", b"lxc.payload.\xff", b"\xff.slice/a.service"):
+        (tmp_path / os.fsdecode(name)).mkdir(parents=True)
+    labels = [one.labels for one in Residents(tmp_path, None).look(NOTHING).cgroups.values()]
+    assert {one.get(UNIT) for one in labels} == {None, "nginx%FF.service", "a.service"}
+    assert {one.get(CONTAINER) for one in labels} == {None, "%FF"}
+    assert msgspec.json.decode(msgspec.json.encode(labels)) == labels
 
 
 def test_a_container_that_is_renamed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

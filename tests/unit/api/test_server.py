@@ -225,6 +225,22 @@ async def test_a_page_cannot_reach_the_api_by_a_name(running: Running) -> None:
             assert (await running.tcp("/api/v1/snapshot", port, Host=host))[0] == status
 
 
+@pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda endpoint: endpoint.name)
+async def test_what_does_something_is_for_the_socket(running: Running, endpoint: Endpoint) -> None:
+    """Anybody on the host may ask by TCP, and be told; what the agent does is not for them to say."""
+    async with Server(running.source) as server, aiohttp.ClientSession() as session:
+        port = await server.serve_tcp(Listen("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{port}{endpoint.path.replace('{id}', '7')}?limit=1"
+        async with session.request(endpoint.method, url) as response:
+            if endpoint.method == "GET":
+                assert response.status in {200, 400}
+                return
+            assert response.status == 403
+            body = await response.json()
+    jsonschema.validate(body, schema_of(endpoint, 403))
+    assert "for the agent's socket" in body["error"]
+
+
 async def test_the_client_reads_everything(running: Running) -> None:
     """Each method of the client returns the typed answer."""
     client, ask = running.client, asyncio.to_thread

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import threading
+import time
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 
@@ -14,6 +17,12 @@ from axon.policy.files import directory as directories
 from axon.policy.files.directory import Directory
 from tests.unit.cli.canned import Canned
 from tests.unit.policy.files.test_directory import OTHER, WEB
+
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+REFUSED = (
+    f"{WEB.replace('app: web', 'app: shop')}---\n{OTHER.replace('name: other', 'name: heavy')}"
+)
+"""What the agent refuses: one policy in another form, and one that is too large."""
 
 
 @pytest.fixture
@@ -60,9 +69,7 @@ def test_what_the_agent_refuses_is_taken_back(
     """The directory is as it was, and the message is the agent's."""
     main(["policy", "apply", "-f", str(file)])
     capsys.readouterr()
-    file.write_text(
-        f"{WEB.replace('app: web', 'app: shop')}---\n{OTHER.replace('name: other', 'name: heavy')}"
-    )
+    file.write_text(REFUSED)
     assert main(["policy", "apply", "-f", str(file)]) == 1
     said = capsys.readouterr().err
     assert said.startswith(
@@ -89,14 +96,63 @@ def test_who_has_enough_of_waiting(
     assert before().policies == []
 
 
+@pytest.mark.parametrize("verb", ["apply", "delete"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_who_is_ended_while_waiting(
+    place: Path, file: Path, monkeypatch: pytest.MonkeyPatch, verb: str, number: signal.Signals
+) -> None:
+    """A signal that ends a process leaves the directory as it was, and more of them change nothing."""
+    (place / "default_web.yaml").write_text(WEB.replace("app: web", "app: old"))
+    before = {one: one.read_text() for one in place.glob("[!.]*")}
+    handlers = [signal.getsignal(one) for one in ENDING]
+    undo = Directory.undo
+
+    def end(_: object) -> NoReturn:
+        assert {one: one.read_text() for one in place.glob("[!.]*")} != before
+        os.kill(os.getpid(), number)
+        time.sleep(10)
+        raise AssertionError
+
+    def undone(*arguments: Any) -> None:
+        for one in ENDING:
+            os.kill(os.getpid(), one)
+        undo(*arguments)
+
+    monkeypatch.setattr("axon.api.client.Client.look", end)
+    monkeypatch.setattr(Directory, "undo", undone)
+    words = ["-f", str(file)] if verb == "apply" else ["web"]
+    assert main(["policy", verb, *words]) == 130
+    assert {one: one.read_text() for one in place.glob("[!.]*")} == before
+    assert [signal.getsignal(one) for one in ENDING] == handlers
+
+
+def test_who_is_ended_while_it_is_taken_back(
+    place: Path, file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the agent has refused is taken back whole, and its reason is told."""
+    main(["policy", "apply", "-f", str(file)])
+    write = Directory._write
+
+    def ended(directory: Directory, files: Any) -> None:
+        if any(text == WEB for _, text in files):
+            for one in ENDING:
+                os.kill(os.getpid(), one)
+        write(directory, files)
+
+    monkeypatch.setattr(Directory, "_write", ended)
+    file.write_text(REFUSED)
+    capsys.readouterr()
+    assert main(["policy", "apply", "-f", str(file)]) == 1
+    assert "The directory is as it was" in capsys.readouterr().err
+    assert (place / "default_web.yaml").read_text() == WEB
+
+
 def test_two_at_once(agent: Canned, place: Path, file: Path) -> None:
     """What one has written while another waited is not taken back by what that is refused for."""
     main(["policy", "apply", "-f", str(file)])
     later = file.with_name("later.yaml")
     later.write_text(WEB.replace("app: web", "app: mine"))
-    file.write_text(
-        f"{WEB.replace('app: web', 'app: shop')}---\n{OTHER.replace('name: other', 'name: heavy')}"
-    )
+    file.write_text(REFUSED)
     statuses: list[int] = []
     with Directory(place).locked():
         waiting = threading.Thread(
@@ -127,9 +183,7 @@ def test_what_cannot_be_taken_back(
         store(draft, text)
 
     monkeypatch.setattr(directories, "_store", full)
-    file.write_text(
-        f"{WEB.replace('app: web', 'app: shop')}---\n{OTHER.replace('name: other', 'name: heavy')}"
-    )
+    file.write_text(REFUSED)
     capsys.readouterr()
     assert main(["policy", "apply", "-f", str(file)]) == 1
     said = capsys.readouterr().err

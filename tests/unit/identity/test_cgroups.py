@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import shutil
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -77,15 +78,82 @@ def test_what_is_gone_is_gone(tmp_path: Path) -> None:
     assert tree.path(cgroup) == "/system.slice/nginx.service"
 
 
-def test_paths_that_are_too_long(tmp_path: Path) -> None:
-    """Who may make cgroups may make them so deep that they cannot be opened, and stops nobody's walk."""
-    tree = tree_of(tmp_path)
-    at = os.open(tmp_path, os.O_RDONLY)
-    for _ in range(20):
-        os.mkdir("x" * 250, dir_fd=at)
-        below = os.open("x" * 250, os.O_RDONLY, dir_fd=at)
+def deep(root: Path, levels: int, name: str = "x") -> list[int]:
+    """Make cgroups within each other; return their ids."""
+    found = []
+    at = os.open(root, os.O_RDONLY)
+    for _ in range(levels):
+        os.mkdir(name, dir_fd=at)
+        below = os.open(name, os.O_RDONLY, dir_fd=at)
         os.close(at)
         at = below
+        found.append(os.fstat(at).st_ino)
     os.close(at)
+    return found
+
+
+@pytest.mark.parametrize(("levels", "name"), [(500, "x"), (30, "x" * 250)])
+def test_however_deep(tmp_path: Path, levels: int, name: str) -> None:
+    """Who makes cgroups in very deep ones hides none, and what is beyond a long path is known by that."""
+    tree = tree_of(tmp_path)
+    found = deep(tmp_path / "system.slice/nginx.service", levels, name)
     tree.walk()
-    assert 15 < len(tree.there()) < 23
+    assert {cgroup for cgroup, _ in tree.there()} >= set(found)
+    paths = [tree.path(cgroup) for cgroup in found]
+    assert paths[0] == f"/system.slice/nginx.service/{name}"
+    assert paths[-1]
+    assert 700 < len(paths[-1]) <= 1024
+    assert tree.id(paths[-1]) == found[paths.index(paths[-1])]
+    assert all(tree.of_root(cgroup) == path for cgroup, path in tree.there())
+    deepest = os.open(tmp_path / "system.slice/nginx.service", os.O_RDONLY)
+    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - it is about descriptors
+    tree.walk()
+    assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+    os.close(deepest)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root may give a directory away")
+def test_others_have_so_many_and_no_more(tmp_path: Path) -> None:
+    """Of somebody's cgroups without end some are looked at, of everybody else's all."""
+    tree = CgroupTree(tmp_path, most=50)
+    ends = {}
+    for user in (7, 8):
+        mine = tmp_path / f"user.slice/user-{user}.slice/user@{user}.service"
+        (mine / "app.slice/server.service").mkdir(parents=True)
+        for one in (mine, *mine.rglob("*")):
+            os.chown(one, user, user)
+        ends[user] = mine
+    for number in range(100):
+        (ends[7] / f"a{number}").mkdir()
+        (tmp_path / f"root{number}").mkdir()
+    deep(ends[7] / "a50", 100)
+    tree.walk()
+    paths = [path for _, path in tree.there()]
+    assert sum(path.startswith("/user.slice/user-7.slice/user@7.service/") for path in paths) == 50
+    assert sum(path.startswith("/root") for path in paths) == 100
+    server = "/user.slice/user-8.slice/user@8.service/app.slice/server.service"
+    cgroup = tree.id(server)
+    assert cgroup is not None
+    assert tree.path(cgroup) == server
+    assert tree.of_root(cgroup) == "/user.slice/user-8.slice/user@8.service"
+
+
+def test_what_comes_and_goes_meanwhile(tmp_path: Path) -> None:
+    """Cgroups that go while they are looked at keep nobody else's from being found."""
+    tree = tree_of(tmp_path)
+    over = threading.Event()
+
+    def stir() -> None:
+        while not over.is_set():
+            deep(tmp_path / "system.slice", 20)
+            shutil.rmtree(tmp_path / "system.slice/x")
+
+    stirring = threading.Thread(target=stir)
+    stirring.start()
+    try:
+        for _ in range(300):
+            tree.walk()
+            assert tree.id("/system.slice/nginx.service")
+    finally:
+        over.set()
+        stirring.join()

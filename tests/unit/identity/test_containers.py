@@ -103,7 +103,8 @@ def eve(host: Host, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     really = os.stat_result
 
     def owned(found: os.stat_result, mine: bool) -> os.stat_result:
-        return really((*found[:4], number if mine else 0, *found[5:]))
+        times = {"st_mtime_ns": found.st_mtime_ns, "st_ctime_ns": found.st_ctime_ns}
+        return really((*found[:4], number if mine else 0, *found[5:]), times)
 
     stat, fstat = Path.stat, os.fstat
 

@@ -14,7 +14,7 @@ from axon.kernel.object import BpfObject, packaged
 from axon.kernel.sizing import configure
 from axon.settings import Settings, Size
 
-NEEDS = Needs(release=True, task=False)
+NEEDS = Needs(release=True, task=False, types=False)
 
 
 def test_contract() -> None:

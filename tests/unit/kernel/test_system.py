@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -49,7 +50,42 @@ def test_bpffs() -> None:
 def test_mounts_with_blanks() -> None:
     """The table of this machine can be read, escapes included."""
     assert Path("/proc") in [mount.point for mount in system.mounts()]
-    assert system._unescape("/mnt/a\\040b\\134") == "/mnt/a b\\"
+    assert system._unescape(b"/mnt/a\\040b\\134") == b"/mnt/a b\\"
+
+
+def test_mounts_that_anybody_has_named(tmp_path: Path) -> None:
+    """Names of any bytes are borne, and none of them makes a mount that there is not."""
+    table = tmp_path / "mounts"
+    fakes = [
+        f"x{gap}tmpfs{blank}/sys/fs/bpf{blank}tmpfs{blank}rw"
+        for gap in ("\r", "\v", "\x85", "\u2028")
+        for blank in ("\f", "\x1f", "\u00a0", "\u3000")
+    ]
+    lines = [
+        b"none /sys/fs/cgroup cgroup2 rw 0 0",
+        b"  /empty fuse rw 0 0",
+        b"eve /home/eve/\xff\\040\xc3\xa9 fuse.x rw,user_id=1000 0 0",
+        *(f"{fake} /home/eve/{fake} fuse rw 0 0".encode() for fake in fakes),
+        b"bpf /sys/fs/bpf bpf rw 0 0",
+        b"cut off",
+    ]
+    table.write_bytes(b"\n".join(lines) + b"\n")
+    found = system.mounts(table)
+    assert len(found) == len(lines) - 1
+    assert found[1].source == ""
+    assert os.fsencode(found[2].point) == b"/home/eve/\xff \xc3\xa9"
+    assert {mount.kind for mount in found[3:-1]} == {"fuse"}
+    assert system.cgroup_root(found) == Path("/sys/fs/cgroup")
+    assert system.bpffs_of(Path("/sys/fs/bpf/axon"), found) == Path("/sys/fs/bpf")
+
+
+def test_cgroups_that_anybody_has_named(tmp_path: Path) -> None:
+    """A cgroup's name of any bytes is told as it is, and none of it is taken for another line."""
+    fake = "a\x850::/system.slice/nginx.service\x85b".encode() + b"\xff\v0::/x\r"
+    (tmp_path / "cgroup").write_bytes(b"1:name=systemd:/" + fake + b"\n0::/eve/" + fake + b"\n")
+    assert os.fsencode(system.cgroup_of(tmp_path) or "") == b"/eve/" + fake
+    (tmp_path / "cgroup").write_bytes(b"1:name=systemd:/" + fake + b"\n")
+    assert system.cgroup_of(tmp_path) is None
 
 
 @pytest.mark.parametrize(

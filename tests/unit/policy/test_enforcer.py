@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -36,6 +36,8 @@ class FakeGate:
         self.arena = np.zeros(self.cells, np.uint64)
         self.rows = np.zeros((2, self.sets), layout.SET)
         self.log: list[tuple[str, int]] = []
+        self.numbers: dict[int, str] = {}
+        self.fails = False
         self._newest = 0
 
     @property
@@ -54,18 +56,22 @@ class FakeGate:
         return self.rows[half]
 
     def names(self) -> dict[int, str]:
-        """Know no names."""
-        return {}
+        """Return the names that were given."""
+        return self.numbers
 
-    def name(self, policy: int, row: object) -> None:
-        """Forget a name."""
+    def name(self, rows: Mapping[int, Any]) -> None:
+        """Name policies."""
+        for number, row in rows.items():
+            self.numbers[number] = row["text"].tobytes()[: int(row["len"])].decode()
 
     def write_cells(self, first: int, cells: Any) -> None:
         """Write cells."""
         self.arena[first : first + len(cells)] = cells
 
     def write_keys(self, half: int, tables: Sequence[object]) -> None:
-        """Forget keys."""
+        """Forget keys, or fail."""
+        if self.fails:
+            raise OSError(12, "Cannot allocate memory")
 
     def switch(self, generation: int) -> None:
         """Let a generation be the one in use."""
@@ -137,6 +143,84 @@ def test_more_than_half_is_refused(gate: FakeGate) -> None:
             force(enforcer, large)
         assert gate.generation == n
         force(enforcer, "/a")
+
+
+CALLED = """\
+apiVersion: axon.dev/v1alpha1
+kind: L7NetworkPolicy
+metadata: {name: web}
+spec: {podSelector: {matchLabels: {app: web}}, ingress: [{from: [{podSelector: {}}]}]}
+"""
+
+
+def host(callers: int) -> Host:
+    """Return a host with a server and so many callers, all of whom a set tells apart."""
+    parties = {8 + n: Party.of({"app": f"a{n}"}) for n in range(callers)}
+    return Host({7: Party.of({"app": "web"}), **parties}, unknown=None)
+
+
+def test_policies_that_have_grown_with_the_host(gate: FakeGate) -> None:
+    """They stay in force beyond half, follow the host while there is room, and can be made less."""
+    gate.cells = 2048
+    enforcer = Enforcer(cast("Gate", gate), Quiesce())
+    policies = parse_policies(CALLED, "f")
+    two = [
+        *policies,
+        *parse_policies(POLICY.format(path="/b").replace("name: web", "name: b"), "f"),
+    ]
+    enforcer.apply(two, host(2))
+    before = enforcer.tight
+    enforcer.apply(two, host(100))
+    assert (before, enforcer.tight) == (False, True)
+    with pytest.raises(PolicyError, match="raise policy_memory and restart the agent"):
+        enforcer.apply(two, host(101))
+    assert enforcer.cramped
+    three = [*two, *parse_policies(CALLED.replace("name: web", "name: c"), "f")]
+    with pytest.raises(PolicyError, match="may take half"):
+        enforcer.apply(three, host(100))
+    enforcer.apply(policies, host(2))
+    assert (enforcer.cramped, enforcer.tight) == (False, False)
+
+
+def test_policies_that_have_grown_are_taken_over(gate: FakeGate) -> None:
+    """The next agent is not refused: where they have no room beside themselves, other maps have it."""
+    gate.cells = 2048
+    policies = parse_policies(CALLED, "f")
+    former = Enforcer(cast("Gate", gate), Quiesce())
+    for callers in (2, 100):
+        former.apply(policies, host(callers))
+    generation = gate.generation
+    after = Enforcer(cast("Gate", gate), Quiesce())
+    with pytest.raises(PolicyError, match="no room"):
+        after.apply(policies, host(100))
+    assert (gate.generation, after.cramped) == (generation, True)
+    with pytest.raises(PolicyError, match="no room"):
+        after.apply(policies, host(500))
+    assert not after.cramped
+    other = FakeGate()
+    other.cells, other.generation = gate.cells, generation
+    anew = Enforcer(cast("Gate", other), Quiesce())
+    anew.apply(policies, host(100))
+    assert (other.generation, anew.tight) == (generation + 1, True)
+
+
+def test_what_is_refused_takes_no_numbers(gate: FakeGate) -> None:
+    """A policy keeps its number, and what was counted for it, when others instead of it are refused."""
+    gate.cells = 4096
+    enforcer = Enforcer(cast("Gate", gate), Quiesce())
+    force(enforcer, "/a")
+    assert gate.numbers == {1: "default/web"}
+    other = parse_policies(POLICY.format(path="/a").replace("name: web", "name: other"), "f")
+    gate.fails = True
+    with pytest.raises(OSError, match="allocate"):
+        enforcer.apply(other, host(1))
+    gate.fails = False
+    large = "}, {path: ".join(f"/{n}{'a' * 200}" for n in range(200))
+    much = parse_policies(POLICY.format(path=large).replace("name: web", "name: much"), "f")
+    with pytest.raises(PolicyError, match="may take half"):
+        enforcer.apply(much, host(1))
+    compiled = enforcer.apply(parse_policies(POLICY.format(path="/b"), "f"), host(1))
+    assert compiled.names == {1: "default/web"}
 
 
 def test_what_is_in_use_is_not_given_away(

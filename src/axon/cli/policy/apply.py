@@ -2,7 +2,7 @@
 
 Writes each policy of the files into a file of its own in the agent's directory of policies, comments
 included, and says when it is in force. All of them or none: what the agent would refuse is refused,
-and the directory stays as it was. A policy that stands in a file of another name is not replaced.
+and the directory stays as it was, also if this is ended by Ctrl-C, SIGTERM or SIGHUP. A policy that stands in a file of another name is not replaced.
 
 Exit status: 0 in force; 1 refused; 3 written, but no agent runs.
 
@@ -34,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Check, write, and wait until the agent has taken it up."""
+    from axon.cli.policy.interrupting import as_by_ctrl_c
     from axon.policy.files.directory import Directory
 
     place = where(arguments)
@@ -42,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
         for change in _checked(arguments.file, directory, place):
             print(f"{change.policy}: would be {change.what} ({change.file})")
         return 0
-    with directory.locked():
+    with as_by_ctrl_c(), directory.locked():
         changes = _checked(arguments.file, directory, place)
         now = bring(place, directory, changes)
     return tell(changes, now)

@@ -24,11 +24,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Remove it, and wait until the agent has taken that up."""
+    from axon.cli.policy.interrupting import as_by_ctrl_c
     from axon.policy.files.directory import Directory
 
     place = where(arguments)
     directory = Directory(place.directory)
-    with directory.locked():
+    with as_by_ctrl_c(), directory.locked():
         changes = [directory.to_delete(arguments.name, arguments.namespace)]
         now = bring(place, directory, changes)
     return tell(changes, now)

@@ -76,6 +76,7 @@ def bring(place: Where, directory: Directory, changes: Sequence[Change]) -> Poli
     """
     import sys
 
+    from axon.cli.policy.interrupting import undisturbed
     from axon.errors import ApiError, PolicyError
 
     try:
@@ -83,6 +84,11 @@ def bring(place: Where, directory: Directory, changes: Sequence[Change]) -> Poli
         if place.agent is None:
             return None
         now = place.agent.look()
+        reason = _refusal(now, changes)
+        if not reason:
+            return now
+        with undisturbed():
+            _take_back(directory, changes, reason)
     except ApiError as error:
         raise PolicyError(
             f"{error} The files are written; axon policy list says what is in force."
@@ -91,6 +97,21 @@ def bring(place: Where, directory: Directory, changes: Sequence[Change]) -> Poli
         directory.undo(changes)
         print("axon: interrupted: the directory is as it was.", file=sys.stderr)
         raise
+    place.agent.look()
+    raise PolicyError(f"{reason}\nThe directory is as it was, and so is what is in force.")
+
+
+def _take_back(directory: Directory, changes: Sequence[Change], reason: str) -> None:
+    from axon.errors import PolicyError
+
+    try:
+        directory.undo(changes)
+    except PolicyError as error:
+        raise PolicyError(f"{reason}\n{error}") from error
+
+
+def _refusal(now: Policies, changes: Sequence[Change]) -> str:
+    """Return why changes are not in force; empty if they are."""
     digests = {(one.namespace, one.name): one.digest for one in now.policies}
     missing = [
         str(one.policy)
@@ -98,14 +119,8 @@ def bring(place: Where, directory: Directory, changes: Sequence[Change]) -> Poli
         if digests.get(one.policy.key) != (None if one.after is None else one.policy.digest)
     ]
     if not now.problem and not missing:
-        return now
-    reason = now.problem or f"The agent did not take up {', '.join(missing)}; its log may say why."
-    try:
-        directory.undo(changes)
-    except PolicyError as error:
-        raise PolicyError(f"{reason}\n{error}") from error
-    place.agent.look()
-    raise PolicyError(f"{reason}\nThe directory is as it was, and so is what is in force.")
+        return ""
+    return now.problem or f"The agent did not take up {', '.join(missing)}; its log may say why."
 
 
 def tell(changes: Sequence[Change], now: Policies | None) -> int:

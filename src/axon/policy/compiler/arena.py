@@ -57,13 +57,26 @@ class Arena:
         self._serial = serial
         self._used: dict[bytes, Place] = {}
 
-    def check(self, images: Sequence[Image]) -> None:
-        """Raise PolicyError if images take more than half, so that none like them fit beside them.
+    @property
+    def tight(self) -> bool:
+        """Whether what is in use takes more than half, so that none like it fits beside it."""
+        return self._in_use > self._half
 
-        After that nothing could be changed, nor could another agent take them over.
+    @property
+    def _half(self) -> int:
+        return (self._cells - FIRST) // 2
+
+    @property
+    def _in_use(self) -> int:
+        return sum(place.size for place in self._used.values())
+
+    def check(self, images: Sequence[Image]) -> None:
+        """Raise PolicyError if images take more than half, and more than what is in use.
+
+        After that nothing could be changed.
         """
-        needed = sum(len(image.cells) for image in images)
-        if needed > (self._cells - FIRST) // 2:
+        needed = sum({image.digest: len(image.cells) for image in images}.values())
+        if needed > max(self._half, self._in_use):
             raise PolicyError(
                 f"The policies need {needed * 8 >> 10:,} KiB in the kernel, and may take half of "
                 f"policy_memory ({self._cells * 8 >> 10:,} KiB), as the next ones are written beside "
@@ -91,7 +104,7 @@ class Arena:
                 raise PolicyError(
                     f"The policies need {needed * 8 >> 10:,} KiB in the kernel beside those in "
                     f"force, and of {self._cells * 8 >> 10:,} KiB there is no room for them: remove "
-                    "rules, or raise the bound. Nothing was changed."
+                    "rules, or raise policy_memory and restart the agent. Nothing was changed."
                 )
             places[digest] = Place(base, len(image.cells), self._serial)
             self._serial += 1
@@ -102,6 +115,14 @@ class Arena:
             place = places[image.digest]
             entries[i] = image.entry_at(place.base, place.serial)
         return Placement(entries, tuple(writes), places)
+
+    def holds(self, images: Sequence[Image]) -> bool:
+        """Return whether images have room in an arena like this where nothing else is."""
+        try:
+            Arena(self._cells).place(images)
+        except PolicyError:
+            return False
+        return True
 
     def switched(self, placement: Placement) -> None:
         """Take note that a generation is in use, and nothing of an earlier one any more."""

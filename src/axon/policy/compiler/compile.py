@@ -117,6 +117,14 @@ class _Numbers(NamedTuple):
         return _Numbers(self.policies.copy(), self.idents.copy(), self.combinations.copy())
 
 
+class _Last(NamedTuple):
+    """What the next generation goes on from if this one is accepted."""
+
+    numbers: _Numbers
+    states: dict[tuple[str, str], _State]
+    images: dict[tuple[int, ...], Image]
+
+
 class Compiler:
     """Compiles one generation after the other. `secret` keys the hashes of the sets' tables.
 
@@ -137,16 +145,17 @@ class Compiler:
         self._numbers.policies.take({number: _key(text) for number, text in (known or {}).items()})
         self._states: dict[tuple[str, str], _State] = {}
         self._images: dict[tuple[int, ...], Image] = {}
+        self._last = _Last(self._numbers, self._states, self._images)
         self._stamps = count(1)
 
     def compile(self, policies: Iterable[Policy], host: Host) -> Compiled:
         """Return a generation for these policies on this host.
 
-        Raise PolicyError, which names the policy and the bound, if they exceed one; what was
-        compiled before stays good.
+        Raise PolicyError, which names the policy and the bound, if they exceed one. The next
+        generation goes on from the last that was accepted.
         """
         chosen = self._distinct(policies)
-        numbers = self._numbers.copy()  # so that a failure changes none
+        numbers = self._numbers.copy()
         numbers.policies.keep({policy.key for policy in chosen})
         population = callers.populate(
             chosen, host.cgroups, host.networks, numbers.idents, host.given
@@ -160,10 +169,9 @@ class Compiler:
         left_out = population.fit(self._bounds.callers, host.cgroups, host.disputed)
         self._check(rows, population, cut)
         sets, images = self._sets(rows, states)
-        self._numbers = numbers
-        self._states = {state.policy.key: state for state in states}
+        self._last = _Last(numbers, {state.policy.key: state for state in states}, images)
         return Compiled(
-            images,
+            tuple(images.values()),
             keys.of_targets(rows),
             np.array([sets[row.policies] for row in rows], np.uint32),
             keys.of_callers(population.entries),
@@ -176,6 +184,10 @@ class Compiler:
             left_out,
             unselected,
         )
+
+    def accept(self) -> None:
+        """Go on from what was compiled last: it is in force."""
+        self._numbers, self._states, self._images = self._last
 
     def _distinct(self, policies: Iterable[Policy]) -> list[Policy]:
         """Return policies by name, those that have not changed as the objects they were."""
@@ -220,8 +232,8 @@ class Compiler:
 
     def _sets(
         self, rows: Sequence[targets.Entry], states: Sequence[_State]
-    ) -> tuple[dict[tuple[int, ...], int], tuple[Image, ...]]:
-        """Return the number of each selection of policies, and the images in their order."""
+    ) -> tuple[dict[tuple[int, ...], int], dict[tuple[int, ...], Image]]:
+        """Return the number of each selection of policies, and the images in their order, by stamps."""
         selections = dict.fromkeys(row.policies for row in rows if row.policies)
         if len(selections) >= layout.SETS:
             last = states[next(reversed(selections))[-1]].policy
@@ -242,8 +254,7 @@ class Compiler:
                 lambda policy, entry: by_key[policy.key].callers[entry],
                 self._hashes,
             )
-        self._images = images
-        return {(): 0} | {s: i for i, s in enumerate(selections, 1)}, tuple(images.values())
+        return {(): 0} | {s: i for i, s in enumerate(selections, 1)}, images
 
 
 def _key(text: str) -> tuple[str, str]:

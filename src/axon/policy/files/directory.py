@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import time
@@ -18,6 +19,8 @@ from axon.policy.language.model import Policy
 
 _PATIENCE, _AGAIN = 10, 0.02  # seconds to wait for another writer, and between looks at it
 _LOCK = ".lock"  # a name that policies cannot have
+_RANDOM = 8  # bytes in the name of a draft
+_DRAFTS = f".*_*.{'[0-9a-f]' * 2 * _RANDOM}.draft"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +84,15 @@ class Directory:
                 "another one."
             ) from error
         except OSError as error:
-            raise PolicyError(
-                f"Cannot write {lock}: {error.strerror}. Try again as root, or as who has made that file."
-            ) from error
+            remedy = (
+                "Make room there, and try again."
+                if error.errno in {errno.ENOSPC, errno.EDQUOT}
+                else "Try again as root, or as who has made that file."
+            )
+            raise PolicyError(f"Cannot write {lock}: {error.strerror}. {remedy}") from error
         try:
             self._lock(descriptor)
+            self._remove_drafts()
             yield
         finally:
             os.close(descriptor)
@@ -164,6 +171,7 @@ class Directory:
 
     def undo(self, changes: Sequence[Change]) -> None:
         """Have the files be as they were. Raise PolicyError, which names those that are not."""
+        self._remove_drafts()  # who was interrupted may have left them, and there may be no room
         try:
             self._write([(one.file, one.before) for one in changes if not _is(one)])
         except OSError as error:
@@ -185,7 +193,7 @@ class Directory:
         try:
             for file, text in files:
                 if text is not None:
-                    draft = file.with_name(f".{file.stem}.{os.getpid()}")
+                    draft = file.with_name(f".{file.stem}.{os.urandom(_RANDOM).hex()}.draft")
                     drafts.append((draft, file))
                     _store(draft, text)
             for draft, file in drafts:
@@ -202,6 +210,12 @@ class Directory:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+    def _remove_drafts(self) -> None:
+        """Remove what a writer has left that was killed."""
+        for draft in self.path.glob(_DRAFTS):
+            with suppress(OSError):
+                draft.unlink()
 
     def _check_place(self, policy: Policy, there: Policy | None, own: Path) -> None:
         """Raise PolicyError if a policy stands in another file than its own."""
@@ -238,7 +252,9 @@ def _is(change: Change) -> bool:
 
 
 def _store(file: Path, text: str) -> None:
-    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+    # Nothing that stands there is written to, nor what it leads to.
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(file, flags, 0o644)
     with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as stream:
         stream.write(text)
         stream.flush()

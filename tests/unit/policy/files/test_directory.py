@@ -199,6 +199,47 @@ def test_what_cannot_be_restored_is_named(
     assert "Nothing was changed" not in str(caught.value)
 
 
+def test_a_link_in_its_place_is_not_followed(
+    directory: Directory, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who may write to the directory has nobody else's file written to, whatever name they foresee."""
+    mine = tmp_path / "mine"
+    mine.write_text("mine")
+    foreseen = directory.path / f".default_web.{os.getpid()}"
+    for link in (foreseen, directory.path / f".default_web.{'a' * 16}.draft"):
+        link.symlink_to(mine)
+    changes = directory.to_apply([file])
+    monkeypatch.setattr("os.urandom", lambda size: b"\xaa" * size)
+    with pytest.raises(FileExistsError):
+        directory._write([(one.file, one.after) for one in changes])
+    monkeypatch.undo()
+    directory.write(changes)
+    assert mine.read_text() == "mine"
+    foreseen.unlink()
+    assert names(directory) == ["default_other.yaml", "default_web.yaml"]
+
+
+def test_what_a_killed_writer_has_left_is_removed(directory: Directory) -> None:
+    """The next one does it, before it writes."""
+    left = directory.path / ".default_web.0123456789abcdef.draft"
+    mine = directory.path / ".web.draft"
+    for one in (left, mine):
+        one.write_text(WEB)
+    with directory.locked():
+        assert (left.exists(), mine.exists()) == (False, True)
+
+
+def test_a_disk_without_room(directory: Directory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Being root would not help: it is said to make room."""
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "open", full)
+    with pytest.raises(PolicyError, match=r"No space left on device\. Make room"):
+        directory.locked().__enter__()
+
+
 def test_it_does_not_wait_for_ever(directory: Directory, monkeypatch: pytest.MonkeyPatch) -> None:
     """A writer that does not end is told of."""
     monkeypatch.setattr("axon.policy.files.directory._PATIENCE", 0.1)
