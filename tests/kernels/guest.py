@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
+from tests.kernels import ending
 from tests.kernels.errors import GuestError, KernelsError
 from tests.kernels.image import Image
 
@@ -249,6 +250,7 @@ class _Attempt:
         path = self._directory / file
         deadline = time.monotonic() + seconds
         while not path.exists():
+            ending.check()
             if qemu.poll() is not None and not path.exists():
                 raise error(f"the guest ended before it had written '{file}':\n{self._report()}")
             if time.monotonic() > deadline:

@@ -5,12 +5,13 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tests.kernels import accelerator, fetch, page, results, run, table
+from tests.kernels import accelerator, ending, fetch, page, results, run, table
 from tests.kernels.errors import GuestError, KernelsError
 from tests.kernels.guest import Setup
 from tests.kernels.guest import run as run_guest
@@ -99,7 +100,7 @@ def do(job: Job, image: Image, chosen: table.Table, out: Path) -> Guest:
 
 def do_all(
     todo: Sequence[Job], images: dict[str, Image], chosen: table.Table, abreast: int
-) -> Iterator[Guest]:
+) -> Generator[Guest]:
     """Does so many jobs at a time and gives what came of them, in their order.
 
     Those with the most tests begin first, so that none of them is left over at the end.
@@ -108,13 +109,16 @@ def do_all(
     def paths(job: Job) -> int:
         return sum(len(chosen.tests.get(name, [])) for name in job.tests)
 
-    with ThreadPoolExecutor(abreast) as pool:
+    pool = ThreadPoolExecutor(abreast)
+    try:
         begun = {
             job.out: pool.submit(do, job, images[job.row.name], chosen, job.out)
             for job in sorted(todo, key=paths, reverse=True)
         }
         for job in todo:
             yield begun[job.out].result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -137,6 +141,7 @@ def parser() -> argparse.ArgumentParser:
 def main() -> int:
     """Returns 0 if every test on every kernel passed, 1 if not, 2 if a kernel could not be had."""
     line = parser().parse_args()
+    ending.on_signals()
     guests: list[Guest] = []
     missing = 0
     try:
@@ -154,12 +159,15 @@ def main() -> int:
             todo = [job for job in todo if not job.configuration]
         if line.tests:
             todo = [replace(job, tests=line.tests) for job in todo]
-        for guest in do_all(todo, images, chosen, line.abreast):
-            if not guest.configuration and not line.accept:
-                results.compare(guest, results.baseline().get(guest.kernel, {}))
-            guests.append(guest)
-            verdict = f"{len(guest.failures)} FAILED" if guest.failures else "passed"
-            print(f"{guest.title} ({guest.release}): {verdict}, {guest.seconds:.0f} s", flush=True)
+        with closing(do_all(todo, images, chosen, line.abreast)) as done:
+            for guest in done:
+                if not guest.configuration and not line.accept:
+                    results.compare(guest, results.baseline().get(guest.kernel, {}))
+                guests.append(guest)
+                verdict = f"{len(guest.failures)} FAILED" if guest.failures else "passed"
+                print(
+                    f"{guest.title} ({guest.release}): {verdict}, {guest.seconds:.0f} s", flush=True
+                )
     except KernelsError as error:
         print(f"kernels: {error}", file=sys.stderr)
         return 2

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.kernels import accelerator, fetch, guest, table
+from tests.kernels import accelerator, ending, fetch, guest, table
 from tests.kernels.errors import GuestError, KernelsError
 from tests.kernels.table import Row, Table
 
@@ -69,6 +69,7 @@ def _write(data: bytes) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the command's exit status (the highest of several kernels), or 125."""
     line = parser().parse_args(arguments)
+    ending.on_signals()
     try:
         chosen = table.read(line.table)
         rows = chosen.choose(line.kernel)
