@@ -39,6 +39,11 @@ class Packet:
             to_server, *ends, sport, dport, seq, ack, flags, window, tcp[20:start], tcp[start:]
         )
 
+    @property
+    def stream(self) -> tuple[bool, int, int]:
+        """Which of the streams of a path's connections it is part of: direction and ports."""
+        return self.to_server, self.sport, self.dport
+
     def change(self, **fields: int | bytes) -> Packet:
         """Return this packet with some fields changed."""
         return replace(self, **fields)  # type: ignore[arg-type]

@@ -33,7 +33,8 @@ class Relay:
 
     def __init__(self, server: Place, client: Place) -> None:
         self.address = "10.78.0.1"
-        self.rule: Rule = forward
+        self._rule: Rule = forward
+        self._from: dict[tuple[bool, int, int], int] = {}
         self.seen: list[Packet] = []
         """Every segment with data that came by, whatever became of it."""
         self._fds = {True: server.tun("relay"), False: client.tun("relay")}
@@ -50,6 +51,24 @@ class Relay:
         self._problem: BaseException | None = None
         self._thread = threading.Thread(target=self._carry)
         self._thread.start()
+
+    @property
+    def rule(self) -> Rule:
+        """What becomes of each packet; data that had come by when it was set passes.
+
+        A slow machine's TCP sends again what waits for its process: no rule is meant for that.
+        """
+        return self._rule
+
+    @rule.setter
+    def rule(self, rule: Rule) -> None:
+        ends: dict[tuple[bool, int, int], int] = {}
+        for packet in list(self.seen):
+            stream, end = packet.stream, packet.seq + len(packet.data)
+            if stream not in ends or _is_ahead(end, ends[stream]):
+                ends[stream] = end
+        self._from = ends
+        self._rule = rule
 
     def send(self, raw: bytes, *, to_server: bool) -> None:
         """Send a packet out of this end at once."""
@@ -93,12 +112,23 @@ class Relay:
             return
         if packet.data:
             self.seen.append(packet)
-        for each in self.rule(packet):
+        for each in (forward if self._is_old(packet) else self._rule)(packet):
             if isinstance(each, bytes):
                 self.send(each, to_server=to_server)
             else:
                 due = time.monotonic() + each[0]
                 heapq.heappush(self._waiting, (due, next(self._order), each[1], to_server))
+
+    def _is_old(self, packet: Packet) -> bool:
+        begin = self._from.get(packet.stream)
+        if begin is None or not packet.data:
+            return False
+        return not _is_ahead(packet.seq + len(packet.data), begin)
+
+
+def _is_ahead(seq: int, other: int) -> bool:
+    """Compare sequence numbers, modulo 2^32 (RFC 9293 section 3.4)."""
+    return 0 < (seq - other) % 2**32 < 2**31
 
 
 class Chaos:
