@@ -44,6 +44,7 @@ struct ax_gw {
 	u32 number;		/* of the packet's first request on its connection */
 	u32 texts;		/* `r` and `t` are of this packet's head */
 	u32 untold;		/* a denial that no record is written of */
+	u32 counted;		/* the packet's requests have been counted: it comes again */
 	/* who and where */
 	u64 cgroup;		/* of the server's socket */
 	u64 peer_cgroup;

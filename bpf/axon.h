@@ -10,7 +10,7 @@
 #define AXON_H
 
 /* Version of the layouts below. A pinned map of another version is read, carried over and replaced. */
-#define AX_LAYOUT 4
+#define AX_LAYOUT 5
 
 /* Latency buckets: schema 3 of Prometheus native histograms, that is eight to the factor of two.
  * Bucket i of 1..214 holds durations in [2^((i-1)/8 - 20), 2^(i/8 - 20)) seconds: 0.95 us to 112 s.

@@ -7,6 +7,8 @@
 #include "judge.h"
 #include "workload.h"
 
+#define AX_LOOPBACK_IFINDEX 1	/* in every network namespace (the kernel's LOOPBACK_IFINDEX) */
+
 /* The container on whose cable the packet came in; 0: it came in otherwise, or this host sent it. */
 static __always_inline struct ax_link *ax_from_container(struct __sk_buff *skb, const struct ax_gw *w)
 {
@@ -17,6 +19,14 @@ static __always_inline struct ax_link *ax_from_container(struct __sk_buff *skb, 
 		key = came;
 	link = bpf_map_lookup_elem(&ax_links, &key);
 	return link && link->netns >= 0 ? link : 0;
+}
+
+/* Has this host sent the packet? */
+static __always_inline int ax_from_here(struct __sk_buff *skb, const struct ax_gw *w)
+{
+	u32 at = AX_READ(skb->ifindex), came = AX_READ(skb->ingress_ifindex);
+
+	return w->in ? !came : at == AX_LOOPBACK_IFINDEX;
 }
 
 /* Who the caller is: by its socket if it is on this host, else by its address. What comes out of a container is a socket's
@@ -81,10 +91,9 @@ AX_GLOBAL int ax_identify(struct __sk_buff *skb, u32 lvl)
 			w->ident = *ident;
 		return 0;
 	}
-	/* an address of our own whose socket has gone: unknown */
-	if (*(u64 *)w->raddr == *(u64 *)w->laddr && *(u64 *)(w->raddr + 8) == *(u64 *)(w->laddr + 8))
-		return 0;
-	if (from || ax_loopback(w->raddr))
+	/* a socket of our own that has gone: unknown, whichever of the host's addresses it had */
+	if (from || ax_from_here(skb, w) || ax_loopback(w->raddr) ||
+	    (*(u64 *)w->raddr == *(u64 *)w->laddr && *(u64 *)(w->raddr + 8) == *(u64 *)(w->laddr + 8)))
 		return 0;
 	w->ident = peer && peer->ident ? peer->ident : AX_IDENT_WORLD;
 	return 0;

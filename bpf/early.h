@@ -5,6 +5,7 @@
 
 #include "answer.h"
 #include "caller.h"
+#include "memo.h"
 #include "options.h"
 #include "payload.h"
 #include "workload.h"
@@ -100,6 +101,35 @@ static __always_inline void ax_early_doubt(struct ax_early *kept)
 	kept->s.doubtful = 1;
 }
 
+/* Makes room for one more. 0, or -1: everything that is kept is too young to be given up. */
+AX_GLOBAL int ax_early_place(u32 lvl, u64 now)
+{
+	struct ax_gw *w = ax_gate_area(lvl);
+	struct ax_early_turn *turn;
+	struct ax_early_place *p;
+	struct ax_early *old;
+	u32 i = 0;
+
+	turn = bpf_map_lookup_elem(&ax_early_turns, &i);
+	if (!w || !turn)
+		return -1;
+	bpf_spin_lock(&turn->lock);
+	i = turn->next;
+	turn->next = i + 1;
+	bpf_spin_unlock(&turn->lock);
+	i &= AX_EARLIES - 1;
+	p = bpf_map_lookup_elem(&ax_early_places, &i);
+	if (!p)
+		return -1;
+	old = bpf_map_lookup_elem(&ax_early, &p->pair);
+	if (old && now - old->at < AX_EARLY_DOUBT)
+		return -1;
+	if (old)
+		bpf_map_delete_elem(&ax_early, &p->pair);
+	p->pair = *ax_early_pair(w);
+	return 0;
+}
+
 /* First data of a connection that its server has not accepted yet (deferred accept, a busy queue, SYN cookies): judged as
  * its beginning, and kept for the child. There is one that begins where the child does, or the child is reset. */
 AX_GLOBAL int ax_gate_early(struct __sk_buff *skb, u32 lvl, u64 secret)
@@ -118,6 +148,9 @@ AX_GLOBAL int ax_gate_early(struct __sk_buff *skb, u32 lvl, u64 secret)
 	e->at = bpf_ktime_get_ns();
 	kept = bpf_map_lookup_elem(&ax_early, ax_early_pair(w));
 	if (kept && e->at - kept->at < AX_EARLY_OLD && kept->s.start != w->seq && w->seq - kept->s.start < 1 << 20) {
+		/* what was let by in front of it covers it; if that has not made a child by then, the socket's hook drops this */
+		if (kept->s.r.phase == AX_G_PASS || (s32)(w->seq + w->end - kept->s.next) <= 0)
+			return AX_DO_PASS;
 		w->reason = AX_DENY_ORDER;	/* the child will take it, when there is one */
 		if (w->soft)
 			ax_early_doubt(kept);
@@ -136,11 +169,13 @@ AX_GLOBAL int ax_gate_early(struct __sk_buff *skb, u32 lvl, u64 secret)
 	__builtin_memset(&w->r, 0, sizeof(w->r));
 	w->first = 1;
 	w->number = 0;
+	w->counted = kept && kept->s.start == w->seq;
 	r = AX_DO_PASS;
 	if (!w->soft && ax_allowed_unread(lvl, secret)) {
 		w->r.phase = AX_G_PASS;
 	} else if (ax_gate_read(skb, lvl, w, secret, 0)) {
-		if (w->reason == AX_DENY_NON_HTTP && w->set.flags & AX_POL_NON_HTTP)
+		ax_gate_blame(w);
+		if (ax_gate_unread_by(w))
 			w->r.phase = AX_G_PASS;
 		else if (!w->soft)
 			return AX_DO_RESET;
@@ -153,18 +188,21 @@ AX_GLOBAL int ax_gate_early(struct __sk_buff *skb, u32 lvl, u64 secret)
 	__builtin_memset(&e->s, 0, sizeof(e->s));
 	e->s.doubtful = w->r.phase == AX_G_LOST;
 	e->s.start = w->seq;
-	e->s.next = w->seq + w->end;
+	e->s.next = w->seq + w->end + ax_gate_ahead(w);
 	e->s.heads = w->seq + w->framed;
 	e->s.open = 1;
-	e->s.n = w->heads;
 	e->s.gen = 0;
 	e->s.offs = w->offs;
 	e->s.ident = w->ident;
 	e->s.block = w->block;
 	e->s.serial = w->set.serial;
-	if (w->heads && w->heads <= AX_TOLD)
-		e->s.memo = w->told[0];
 	e->s.r = w->r;
+	if (w->r.phase != AX_G_PASS && w->r.phase != AX_G_LOST)
+		ax_memo_keep(&e->s, e->memo, w);
+	e->s.n = w->heads;
+	__builtin_memset(&e->told, 0, sizeof(e->told));
+	if (w->heads && w->heads <= AX_TOLD)
+		e->told = w->told[0];
 	if (kept && kept->s.start == w->seq) {
 		if (ax_early_same(kept, e)) {
 			kept->at = e->at;
@@ -182,8 +220,14 @@ AX_GLOBAL int ax_gate_early(struct __sk_buff *skb, u32 lvl, u64 secret)
 	if (kept)
 		bpf_map_delete_elem(&ax_early, ax_early_pair(w));
 	ax_texts_move(&e->t, &w->t);
-	if (bpf_map_update_elem(&ax_early, ax_early_pair(w), e, BPF_NOEXIST)) {
+	if (ax_early_place(lvl, e->at) || bpf_map_update_elem(&ax_early, ax_early_pair(w), e, BPF_NOEXIST)) {
 		w->reason = AX_DENY_EARLY;
+		return wait;
+	}
+	/* Another core may have made the child while this was read: it was born without, and has begun anew. */
+	if (ax_half_open(skb, lvl) != AX_HALF_BEGIN) {
+		bpf_map_delete_elem(&ax_early, ax_early_pair(w));
+		w->reason = AX_DENY_BUSY;
 		return wait;
 	}
 	return r;
@@ -226,7 +270,10 @@ static __always_inline void ax_gate_born(struct bpf_sock_ops *ops)
 		g->s.doubtful = 1;	/* another core has judged what begins it, as if nothing had been there */
 	} else if (g && e->s.start == ops->rcv_nxt && e->s.offs == ctl->offs) {
 		g->s = e->s;
-		g->told[0] = e->s.memo;
+		g->s.born = e->at >> 20 | 1;
+		g->told[0] = e->told;
+		if (e->s.memo_len)
+			ax_head_copy(g->memo, e->memo, e->s.memo_len);
 		if (ax_in_head(e->s.r.phase)) {
 			texts = bpf_sk_storage_get(&ax_gate_texts, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 			if (texts)

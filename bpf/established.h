@@ -124,13 +124,12 @@ static __always_inline int ax_gate_unread(struct ax_gw *w, struct ax_gate_state 
 /* What becomes of a packet that was read, and in it something that is not allowed. */
 static __always_inline int ax_gate_denied(struct ax_gw *w, struct ax_gate_state *s, const struct ax_conn *c)
 {
-	if (w->reason == AX_DENY_NON_HTTP && w->set.flags & AX_POL_NON_HTTP) {
+	ax_gate_blame(w);
+	if (ax_gate_unread_by(w)) {
 		s->r.phase = AX_G_PASS;
 		s->next = w->seq + w->end;
 		return AX_DO_PASS;
 	}
-	if (w->reason != AX_DENY_RULE)
-		w->policy = w->set.flags & AX_POL_ENFORCE ? w->set.deny : w->set.audit;
 	if (w->soft) {
 		s->r.phase = AX_G_LOST;
 		s->doubtful = 1;
@@ -160,6 +159,9 @@ static __always_inline int ax_gate_judge(struct __sk_buff *skb, u32 lvl, struct 
 		ax_memo_again(g, w);
 		return AX_DO_PASS;
 	}
+	r = ax_gate_anew(w, s);
+	if (r != AX_DO_READ)
+		return r;
 	past = s->next - w->seq;
 	r = ax_gate_place(skb, w, g, past);
 	if (r != AX_DO_READ)
@@ -315,12 +317,8 @@ static __always_inline int ax_gate_established(struct __sk_buff *skb, u32 lvl, s
 	ax_local(sk, w->laddr);
 	ax_remote(sk, w->raddr);
 	r = ax_gate_data(skb, lvl, w, sk, g, received, secret);
-	if (r == AX_DO_PASS && w->reason && w->soft) {
-		ax_deny_count(w->reason);
-		/* what only a packet is dropped for is no request */
-		if (w->reason < AX_DENY_RESENT)
-			ax_verdict_count(w->policy, AX_VERDICT_AUDIT);
-	}
+	if (r == AX_DO_PASS)
+		ax_gate_audited(w);
 	return r;
 }
 

@@ -71,6 +71,7 @@ static __always_inline void ax_gate_note(struct __sk_buff *skb, struct ax_gw *w,
 	w->reason = 0;
 	w->texts = 0;
 	w->untold = 0;
+	w->counted = 0;
 	w->number = 0;
 	w->heads = 0;
 	__builtin_memset(w->src, 0, 32);
@@ -95,17 +96,38 @@ static __always_inline void ax_gate_ends(struct ax_gw *w)
 	}
 }
 
-/* Does an older connection with the same ports wait in TIME_WAIT? TCP makes a new one of its SYN (RFC 6191). */
-static __always_inline int ax_in_time_wait(struct __sk_buff *skb, struct ax_gw *w)
+/* Is a SYN for a selected workload? Where an older connection with the same ports waits in TIME_WAIT, TCP makes a new one of it
+ * (RFC 6191): the listener does. 1 also if whose that is is not known. */
+AX_GLOBAL int ax_syn_selected(struct __sk_buff *skb, u32 lvl)
 {
-	struct bpf_sock *sk = ax_server_socket(skb, w, 1);
-	int waits;
+	struct ax_gw *w = ax_gate_area(lvl);
+	struct ax_pol_ctl *ctl = ax_pol_control();
+	struct bpf_sock *sk;
+	struct ax_owner *o;
+	int selected = 0;
+	u16 port;
 
+	if (!w || !ctl || ctl->mode != AX_POL_MODE_ENFORCE)
+		return 0;
+	sk = ax_server_socket(skb, w, 1);
 	if (!sk)
 		return 0;
-	waits = sk->state == AX_TCP_TIME_WAIT;
+	selected = sk->state == AX_TCP_TIME_WAIT;
 	bpf_sk_release(sk);
-	return waits;
+	if (!selected)
+		return 0;
+	port = w->sport;
+	w->sport = 0;	/* a port that nobody has, so that no connection is found */
+	sk = ax_server_socket(skb, w, 0);
+	w->sport = port;
+	if (!sk)
+		return 0;
+	o = bpf_sk_storage_get(&ax_owner, sk, 0, 0);
+	w->soft = 0;
+	if (o && AX_READ(o->guard.cgroup))
+		selected = ax_selected(o, lvl, w, ctl) && !w->soft;
+	bpf_sk_release(sk);
+	return selected;
 }
 
 /* Decides on a packet for a server's socket, if that is selected. enum ax_gate_do. */
@@ -133,6 +155,12 @@ static __always_inline int ax_gate_decide(struct __sk_buff *skb, u32 lvl, struct
 		ax_gate_ends(w);
 		return AX_DO_LISTENER;
 	}
+	/* Its first data has been judged and makes it right now, on another core: this one comes again, when what was judged is the
+	 * connection's own. */
+	if (sk->state == AX_TCP_SYN_RECV && !w->soft && bpf_map_lookup_elem(&ax_early, ax_early_pair(w))) {
+		w->reason = AX_DENY_BUSY;
+		return AX_DO_DROP;
+	}
 	return ax_gate_established(skb, lvl, w, sk, ctl->secret);
 }
 
@@ -151,7 +179,7 @@ static __always_inline int ax_gate_segment(struct __sk_buff *skb, u32 lvl, struc
 	sk = ax_server_socket(skb, w, 0);
 	if (!sk) {
 		w->soft = 0;
-		return ax_gate_listener(skb, lvl, ctl->mode == AX_POL_MODE_ENFORCE && ax_is_syn(s->flags) && ax_in_time_wait(skb, w));
+		return ax_gate_listener(skb, lvl, ax_is_syn(s->flags) && ax_syn_selected(skb, lvl));
 	}
 	what = ax_gate_decide(skb, lvl, w, sk, ctl);
 	bpf_sk_release(sk);

@@ -39,6 +39,7 @@ struct ax_gate_state {
 	u32 serial;		/* of the set that it was judged by last */
 	u32 start;		/* of first data that met the listener: where it began */
 	u32 offs;		/* see struct ax_pol_ctl */
+	u32 born;		/* when the state was taken over from first data, in 2^20 ns; 0: it was not */
 	u64 received;		/* bytes that TCP had taken when a packet was judged last */
 	struct ax_told memo;	/* what was decided of the last head; verdict 0: it has to be read anew */
 	u16 memo_len;		/* of the last head, if it came alone in a packet; 0: none */
@@ -87,13 +88,30 @@ struct ax_pair {
 #define AX_EARLY_DOUBT 1000000000ULL	/* ns: what was let by so long ago has been taken by TCP, or thrown away */
 #define AX_EARLY_OLD (120 * AX_EARLY_DOUBT)	/* of a handshake that has been given up */
 
-/* First data of a connection that its server has not accepted yet. `s.memo` is of its first request. */
+/* First data of a connection that its server has not accepted yet. */
 struct ax_early {
 	u64 at;
 	struct ax_gate_state s;
+	struct ax_told told;	/* of its first request */
+	u8 memo[AX_WINDOW];
 	struct ax_texts t;
 };
 
-AX_MAP(ax_early, BPF_MAP_TYPE_LRU_HASH, struct ax_pair, struct ax_early, 1024, 0);
+#define AX_EARLIES 1024	/* a power of two */
+
+/* The kernel's LRU is no bound for this: with many processors it gives up what has just been put in. So the places go round,
+ * and what is younger than AX_EARLY_DOUBT keeps its own. */
+struct ax_early_place {
+	struct ax_pair pair;
+};
+
+struct ax_early_turn {
+	struct bpf_spin_lock lock;
+	u32 next;
+};
+
+AX_MAP(ax_early, BPF_MAP_TYPE_HASH, struct ax_pair, struct ax_early, AX_EARLIES, 0);
+AX_MAP(ax_early_places, BPF_MAP_TYPE_ARRAY, u32, struct ax_early_place, AX_EARLIES, 0);
+AX_MAP(ax_early_turns, BPF_MAP_TYPE_ARRAY, u32, struct ax_early_turn, 1, 0);
 
 #endif

@@ -203,7 +203,8 @@ AX_GLOBAL int ax_guarded(struct __sk_buff *skb, u32 lvl, u32 seq_end, u32 ask)
 			return 1;
 	} else {
 		gate = bpf_sk_storage_get(&ax_gates, sk, 0, 0);
-		if (gate && gate->met && (gate->s.r.phase == AX_G_PASS || (s32)(seq_end - gate->s.next) <= 0))
+		if (gate && gate->met &&
+		    (gate->s.r.phase == AX_G_PASS || (!gate->s.doubtful && (s32)(seq_end - gate->s.next) <= 0)))
 			return 1;
 	}
 	ax_mark_port(sk->src_port);

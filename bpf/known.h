@@ -138,7 +138,7 @@ AX_GLOBAL int ax_known_keep(u32 lvl, u64 secret)
 		return 0;
 	known->key = key;
 	known->told = w->told[w->number & (AX_TOLD - 1)];
-	ax_head_copy(known->head, w, len);
+	ax_head_copy(known->head, w->win, len);
 	return 0;
 }
 

@@ -60,8 +60,10 @@ AX_GLOBAL int ax_gate_listener(struct __sk_buff *skb, u32 lvl, u32 selected)
 	if (!w->end)
 		return AX_TC_PASS;
 	r = ax_gate_early(skb, lvl, ctl->secret);
-	if (r == AX_DO_PASS)
+	if (r == AX_DO_PASS) {
+		ax_gate_audited(w);
 		return AX_TC_PASS;
+	}
 	ax_deny_count(w->reason);
 	if (r == AX_DO_DROP)
 		return AX_TC_SHOT;

@@ -45,8 +45,8 @@ static __always_inline int ax_head_is(const struct ax_gw *w, const u8 *kept, u32
 	return !differs;
 }
 
-/* Keeps the head in the window, padded. */
-static __always_inline void ax_head_copy(u8 *kept, const struct ax_gw *w, u32 len)
+/* Copies a padded head. */
+static __always_inline void ax_head_copy(u8 *kept, const u8 *head, u32 len)
 {
 	AX_OPAQUE(len);
 #pragma clang loop unroll(disable)
@@ -55,7 +55,7 @@ static __always_inline void ax_head_copy(u8 *kept, const struct ax_gw *w, u32 le
 			break;
 #pragma clang loop unroll(full)
 		for (u32 k = 0; k < AX_BLOCK; k += 8)
-			*(u64 *)(kept + i + k) = *(u64 *)(w->win + i + k);
+			*(u64 *)(kept + i + k) = *(u64 *)(head + i + k);
 	}
 }
 
@@ -99,15 +99,17 @@ static __always_inline void ax_memo_again(struct ax_gate *g, const struct ax_gw 
 	ax_verdict_count(s->memo.policy, s->memo.verdict);
 }
 
-/* Keeps the head in the window, which is the packet's only one and has been judged. */
-static __always_inline void ax_memo_keep(struct ax_gate *g, struct ax_gw *w)
+/* Keeps the head in the window, if it is the packet's only one and begins it; it has been judged. */
+static __always_inline void ax_memo_keep(struct ax_gate_state *s, u8 *memo, struct ax_gw *w)
 {
-	struct ax_gate_state *s = &g->s;
 	u32 len = w->head_end;
 
+	s->memo_len = 0;
+	if (w->heads != 1 || w->refills != 1 || len > AX_WINDOW)
+		return;
 	s->memo_len = len;
 	ax_pad_head(w, len);
-	ax_head_copy(g->memo, w, len);
+	ax_head_copy(memo, w->win, len);
 	s->memo_seq = w->seq;
 	s->memo = w->told[s->n & (AX_TOLD - 1)];
 	/* a body, or an upgrade, does not follow from the bytes alone */

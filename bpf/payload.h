@@ -45,7 +45,7 @@ static __always_inline int ax_texts_keep(struct ax_gw *w, struct bpf_sock *sk)
 /* Is the phase within a head? Then its texts are kept for the next packet. */
 static __always_inline int ax_in_head(u32 phase)
 {
-	return phase > AX_G_START_LF && phase <= AX_G_HEAD_LF;
+	return phase > AX_G_START_LF && phase <= AX_G_PREFACE;
 }
 
 /* What becomes of the packet at hand. */
@@ -73,6 +73,51 @@ static __always_inline int ax_gate_read(struct __sk_buff *skb, u32 lvl, struct a
 	w->framed = 0;
 	w->texts = 1;
 	return ax_g_read(skb, lvl, secret) ? AX_DO_RESET : AX_DO_PASS;
+}
+
+/* Decides what is still to come of a body as well. Returns how many bytes that is. */
+static __always_inline u64 ax_gate_ahead(struct ax_gw *w)
+{
+	u64 ahead;
+
+	if ((w->r.phase != AX_G_BODY && w->r.phase != AX_G_DATA) || !w->r.left)
+		return 0;
+	ahead = w->r.left > AX_G_AHEAD ? AX_G_AHEAD : w->r.left;
+	w->r.left -= ahead;
+	if (!w->r.left) {
+		if (w->r.phase == AX_G_DATA)
+			w->r.phase = AX_G_DATA_CR;
+		else
+			ax_g_next(w);
+	}
+	return ahead;
+}
+
+/* Which policy denies, if it is no rule of one that does not allow. */
+static __always_inline void ax_gate_blame(struct ax_gw *w)
+{
+	if (w->reason != AX_DENY_RULE)
+		w->policy = w->set.flags & AX_POL_ENFORCE ? w->set.deny : w->set.audit;
+}
+
+/* May what is no HTTP pass? Then nothing is denied. */
+static __always_inline int ax_gate_unread_by(struct ax_gw *w)
+{
+	if (w->reason != AX_DENY_NON_HTTP || !(w->set.flags & AX_POL_NON_HTTP))
+		return 0;
+	w->reason = 0;
+	return 1;
+}
+
+/* Counts what would have been denied of a packet that is let by. */
+static __always_inline void ax_gate_audited(const struct ax_gw *w)
+{
+	if (!w->reason || !w->soft)
+		return;
+	ax_deny_count(w->reason);
+	/* what only a packet is dropped for is no request */
+	if (w->reason < AX_DENY_RESENT)
+		ax_verdict_count(w->policy, AX_VERDICT_AUDIT);
 }
 
 /* Is what is denied a request, and the first one of its packet? Others would be owed an answer before it. */

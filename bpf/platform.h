@@ -62,6 +62,7 @@ typedef long long s64;
 #define AX_TC_STOLEN 4	/* dropped, but to a sender on this host it was sent */
 
 #define AX_TCP_SYN_SENT 2
+#define AX_TCP_SYN_RECV 3
 #define AX_TCP_TIME_WAIT 6
 #define AX_TCP_CLOSE 7
 #define AX_TCP_LISTEN 10

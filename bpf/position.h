@@ -77,6 +77,24 @@ static __always_inline void ax_gate_find(struct ax_gw *w, struct bpf_sock *sk, s
 		ax_gate_begin(s, w, c, received);
 }
 
+/* TCP has taken nothing of what was judged before there was a socket (its queue was full), and the head is too long to be
+ * compared with what comes now. What may still be under way is waited for; then the connection begins anew. */
+static __always_inline int ax_gate_anew(struct ax_gw *w, struct ax_gate_state *s)
+{
+	if (!s->born || s->received || s->memo_len || w->soft || w->seq != w->rcv_nxt || s->next == w->seq)
+		return AX_DO_READ;
+	if ((u32)(bpf_ktime_get_ns() >> 20) - s->born <= AX_EARLY_DOUBT >> 20) {
+		w->reason = AX_DENY_RESENT;
+		return AX_DO_DROP;
+	}
+	__builtin_memset(&s->r, 0, sizeof(s->r));
+	s->n = 0;
+	s->open = 0;
+	s->born = 0;
+	s->next = w->seq;
+	return AX_DO_READ;
+}
+
 /* What is decided by the packet's place in the stream, `past` bytes of which have been read before; else AX_DO_READ. */
 static __always_inline int ax_gate_place(struct __sk_buff *skb, struct ax_gw *w, struct ax_gate *g, int past)
 {
@@ -128,24 +146,6 @@ static __always_inline void ax_told_keep(struct ax_gate *g, const struct ax_gw *
 	}
 }
 
-/* Decides what is still to come of a body as well. Returns how many bytes that is. */
-static __always_inline u64 ax_gate_ahead(struct ax_gw *w)
-{
-	u64 ahead;
-
-	if ((w->r.phase != AX_G_BODY && w->r.phase != AX_G_DATA) || !w->r.left)
-		return 0;
-	ahead = w->r.left > AX_G_AHEAD ? AX_G_AHEAD : w->r.left;
-	w->r.left -= ahead;
-	if (!w->r.left) {
-		if (w->r.phase == AX_G_DATA)
-			w->r.phase = AX_G_DATA_CR;
-		else
-			ax_g_next(w);
-	}
-	return ahead;
-}
-
 /* Keeps where the reading stands behind a packet of which everything is allowed; `past` bytes of it had been read before. */
 static __always_inline void ax_gate_keep(struct ax_gate *g, struct ax_gw *w, int past)
 {
@@ -157,8 +157,8 @@ static __always_inline void ax_gate_keep(struct ax_gate *g, struct ax_gw *w, int
 		s->heads = w->seq + w->framed;
 	}
 	s->memo_len = 0;
-	if (w->heads == 1 && !past && s->r.phase == AX_G_START && w->refills == 1 && w->head_end <= AX_WINDOW)
-		ax_memo_keep(g, w);
+	if (!past && s->r.phase == AX_G_START)
+		ax_memo_keep(s, g->memo, w);
 	ax_told_keep(g, w);
 	s->n += w->heads;
 	end += ax_gate_ahead(w);

@@ -32,6 +32,7 @@ enum ax_g_phase {
 	AX_G_VALUE,
 	AX_G_VALUE_LF,
 	AX_G_HEAD_LF,
+	AX_G_PREFACE,		/* of HTTP/2: `idx` bytes behind "PRI *" have been read */
 	AX_G_SIZE,		/* of a chunk */
 	AX_G_EXT,
 	AX_G_SIZE_LF,
@@ -109,6 +110,30 @@ static __always_inline void ax_g_next(struct ax_gw *w)
 	r->pct = 0;
 }
 
+/* Is what begins a connection, with `n` bytes of a token and then `c`, nothing that a lenient server could read as HTTP and go
+ * on behind? Such servers skip what is blank in front of a request (nginx: LF), and split its line at any blank (Python's at
+ * those of Latin-1 too). A line of one word is none: servers end a connection for it. */
+static __always_inline int ax_g_never_http(const struct ax_gw *w, u32 n, u8 c, u32 at)
+{
+	if (c == '\r' && n)
+		return at < w->wlen && w->win[AX_INDEX(at, AX_WINDOW)] == '\n';
+	if (c == '\n')
+		return !!n;
+	if (c >= 0x80)
+		return c != 0x85 && c != 0xa0;
+	return c < 0x1c && (c < '\t' || c > '\r');
+}
+
+/* A request line cannot begin so. */
+static __always_inline int ax_g_no_method(struct ax_gw *w, u32 n, u8 c, u32 at)
+{
+	if (!w->first)
+		return ax_g_deny(w, AX_DENY_REQUEST_LINE);
+	if (w->set.flags & AX_POL_NON_HTTP && (n >= 31 || !ax_g_never_http(w, n, c, at)))
+		return ax_g_deny(w, AX_DENY_REQUEST_LINE);
+	return ax_g_deny(w, AX_DENY_NON_HTTP);
+}
+
 AX_GLOBAL int ax_g_method(u32 lvl)
 {
 	struct ax_gw *w = ax_gate_area(lvl);
@@ -132,7 +157,7 @@ AX_GLOBAL int ax_g_method(u32 lvl)
 			break;
 		}
 		if (!ax_tchar(c) || n >= 31)
-			return ax_g_deny(w, w->first ? AX_DENY_NON_HTTP : AX_DENY_REQUEST_LINE);
+			return ax_g_no_method(w, n, c, at);
 		w->t.method[n & 31] = c;
 		n++;
 	}
@@ -696,7 +721,8 @@ static __always_inline int ax_g_head_end(struct ax_gw *w, u32 lvl, u64 secret)
 			return ax_g_deny(w, AX_DENY_RULE);
 		w->verdict = AX_VERDICT_AUDIT;
 	}
-	ax_verdict_count(w->policy, w->verdict);
+	if (!w->counted)
+		ax_verdict_count(w->policy, w->verdict);
 	ax_g_note(lvl);
 	w->first = 0;
 	if (seen & AX_F_SEEN(AX_F_UPGRADE)) {
@@ -776,6 +802,33 @@ static __always_inline int ax_g_field_line(struct ax_gw *w, u32 lvl)
 	return w->r.field ? ax_g_value(lvl) : ax_g_skip(lvl);
 }
 
+/* One byte of what HTTP/2 connections begin with (RFC 9113 section 3.4), behind "PRI *". Servers that do not know it may answer
+ * a line that is only like it, and read on. */
+static __always_inline int ax_g_preface(struct ax_gw *w, u8 c)
+{
+	u32 i = w->r.idx;
+	u64 text = i < 8 ? AX_W8(' ', 'H', 'T', 'T', 'P', '/', '2', '.') :
+		   i < 16 ? AX_W8('0', '\r', '\n', '\r', '\n', 'S', 'M', '\r') : AX_W8('\n', '\r', '\n', 0, 0, 0, 0, 0);
+
+	if (c != (u8)(text >> (i & 7) * 8))
+		return ax_g_deny(w, AX_DENY_TARGET);
+	w->r.idx = i + 1;
+	return i < 18 ? 0 : ax_g_deny(w, AX_DENY_NON_HTTP);
+}
+
+/* What is asked for does not begin as a path does. */
+static __always_inline int ax_g_no_path(struct ax_gw *w, u8 c)
+{
+	if (!w->first || c != '*' || w->r.method_len != 3 ||
+	    (*(u32 *)w->t.method & AX_LOW(3)) != ('P' | 'R' << 8 | 'I' << 16))
+		return ax_g_deny(w, AX_DENY_TARGET);
+	if (!(w->set.flags & AX_POL_NON_HTTP))
+		return ax_g_deny(w, AX_DENY_NON_HTTP);
+	w->r.idx = 0;
+	w->r.phase = AX_G_PREFACE;
+	return 0;
+}
+
 /* One byte of chunk framing, or of a line's end. */
 static __always_inline int ax_g_byte(struct ax_gw *w, u32 lvl, u64 secret)
 {
@@ -798,8 +851,7 @@ static __always_inline int ax_g_byte(struct ax_gw *w, u32 lvl, u64 secret)
 		return c == '\n' ? 0 : ax_g_deny(w, AX_DENY_REQUEST_LINE);
 	case AX_G_TARGET:
 		if (c != '/')
-			return ax_g_deny(w, w->first && w->r.method_len == 3 && *(u16 *)w->t.method == ('P' | 'R' << 8) ?
-					    AX_DENY_NON_HTTP : AX_DENY_TARGET);
+			return ax_g_no_path(w, c);
 		/* RFC 9112 section 3.2.3: a path is none for CONNECT, and what follows a 200 would be opaque */
 		if (w->r.method_len == 7 && (*(u64 *)w->t.method & AX_LOW(7)) == AX_W8('C', 'O', 'N', 'N', 'E', 'C', 'T', 0))
 			return ax_g_deny(w, AX_DENY_TARGET);
@@ -830,6 +882,8 @@ static __always_inline int ax_g_byte(struct ax_gw *w, u32 lvl, u64 secret)
 		return c == '\n' ? ax_g_field_end(w, lvl) : ax_g_deny(w, AX_DENY_FIELD);
 	case AX_G_HEAD_LF:
 		return c == '\n' ? AX_G_ENDED : ax_g_deny(w, AX_DENY_FIELD);
+	case AX_G_PREFACE:
+		return ax_g_preface(w, c);
 	case AX_G_SIZE:
 		v = c - '0';
 		if (v > 9) {

@@ -88,7 +88,7 @@ void st_feed(const u8 *payload, u32 len, struct st_seen *seen)
 	w->soft = conn.ends.soft;
 	w->r = conn.r;
 	w->first = !conn.n;
-	if (conn.r.phase > AX_G_START_LF && conn.r.phase <= AX_G_HEAD_LF)
+	if (conn.r.phase > AX_G_START_LF && conn.r.phase <= AX_G_PREFACE)
 		w->t = conn.t;
 	seen->denied = ax_g_read(&skb.skb, 0, conn.secret);
 	conn.r = w->r;

@@ -80,6 +80,26 @@ def test_two_first_segments(
         listener.close()
 
 
+def test_a_body_behind_its_head(world: World, ahead: Guarded) -> None:
+    """A body that comes behind its head, before there is a connection, gets there with it."""
+    listener = Listener(world, world.server, world.client, world.server.ip4)
+    raw = Raw(world, listener.port)
+    start = padded("POST /pub/a HTTP/1.1", "Host: a", "Content-Length: 600")
+    try:
+        ahead.allow(listener.port, '{method: ["GET", "POST"], path: /pub/*}')
+        raw.connect(last=False)
+        busy(raw)
+        raw.send(start)
+        for part in range(3):
+            raw.send(b"b" * 200, at=SIZE + part * 200)
+        with suppress(OSError):  # where it is sent, its sender hears that it is dropped
+            raw.send(GOOD, at=SIZE + 600)
+        assert rest(listener.accept(), 0.5).data == start + b"b" * 600
+    finally:
+        raw.close()
+        listener.close()
+
+
 def test_a_first_segment_again(world: World, ahead: Guarded) -> None:
     """The same first segment, sent again while the first one waits, passes as often as it comes."""
     listener = Listener(world, world.server, world.client, world.server.ip4)

@@ -8,7 +8,7 @@ import pytest
 
 from axon.policy.compiler.layout import HostMode
 from tests.live.kit.gate import Guarded, rest
-from tests.live.kit.packet import RST
+from tests.live.kit.packet import ACK, RST
 from tests.live.kit.raw import Raw
 from tests.live.kit.wire import head, receive
 from tests.live.policy.test_attacks import (
@@ -67,6 +67,33 @@ def test_in_front_of_the_beginning(make: Make, gate: Guarded) -> None:
     raw.send(BAD, at=len(decoy))
     expect_unread(server)
     raw.close()
+
+
+@pytest.mark.parametrize("size", [SIZE, 700])
+def test_first_data_that_was_not_taken(make: Make, gate: Guarded, size: int) -> None:
+    """What a full queue has kept from being taken is served when it comes again; nothing else is taken for it."""
+    listener = make.listener  # type: ignore[attr-defined]
+    listener.socket.listen(0)
+    raw = fresh(make)
+    filler = Raw(listener.world, listener.port, six=raw.six).connect()
+    request, other = sized("/pub/a", size), sized("/pub/bb", size)
+    before = gate.verdicts().forwarded
+    raw.send(request)
+    listener.accept()
+    raw.send(flags=ACK, at=size)
+    server = listener.accept()
+    if size == SIZE:
+        assert gate.verdicts().forwarded - before == 1
+    else:
+        raw.send(request)  # too long to be compared: for a second nothing tells it from another one
+        raw.send(other)
+        time.sleep(1.2)
+    raw.send(request)
+    assert receive(server, size) == request
+    raw.send(BAD, at=size)
+    expect_unread(server)
+    raw.close()
+    filler.close()
 
 
 def test_first_data_of_an_older_connection(make: Make, gate: Guarded) -> None:

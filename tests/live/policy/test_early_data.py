@@ -204,6 +204,21 @@ def test_fast_open(gate: Guarded, world: World, anywhere: Listener) -> None:
             place.sysctl("net.ipv4.tcp_fastopen", "1")
 
 
+def test_audit_of_first_data(gate: Guarded, anywhere: Listener) -> None:
+    """Under audit, what would be denied of first data is counted as it is of any other, once."""
+    anywhere.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 5)
+    gate.allow(anywhere.port, PUBLIC, spec="mode: audit")
+    before, denied = gate.verdicts(), gate.denials()
+    for request in (get("/secret"), get("/pub//a"), get("/pub/a")):
+        client = anywhere.dial()
+        client.sendall(request)
+        assert receive(anywhere.accept(), len(request)) == request
+    after, now = gate.verdicts(), gate.denials()
+    assert after.audit - before.audit == 2
+    assert after.forwarded - before.forwarded == 1
+    assert now["PATH"] - denied.get("PATH", 0) == 1
+
+
 @pytest.mark.parametrize("others", [0, 1500])
 def test_many_others_between_two_requests(gate: Guarded, loop: Listener, others: int) -> None:
     """However many connections begin with data after this one, its second request is judged as its first."""

@@ -18,6 +18,23 @@ PUBLIC = "{method: GET, path: /pub/*}"
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes.fromhex("000000040000000000")
 HELLO = bytes.fromhex("16030100c8010000c403") + bytes(range(190))
 NOT_HTTP = {"HTTP/2": PREFACE, "TLS": HELLO, "SSH": b"SSH-2.0-x\r\n", "NUL": b"\0" * 100}
+BEHIND = head("PRX http://a/ HTTP/1.1", "Host: a") + get("/secret")
+NEARLY_HTTP = {
+    "LF in front": b"\n" + get("/secret"),
+    "blank in front": b" " + get("/secret"),
+    "blank line in front": b"\t\r\n" + get("/secret"),
+    "tab": get("/secret").replace(b" ", b"\t", 1),
+    "vertical tab": get("/secret").replace(b" ", b"\v", 1),
+    "CR": get("/secret").replace(b" ", b"\r", 1),
+    "no-break space": get("/secret").replace(b" ", b"\xa0", 1),
+    "file separator": get("/secret").replace(b" ", b"\x1c", 1),
+    "quoted": b'"' + get("/secret"),
+    "long method": b"M" * 40 + b" / HTTP/1.1\r\nHost: a\r\n\r\n" + get("/secret"),
+    "method like PRI": BEHIND,
+    "preface of HTTP/1": BEHIND.replace(b"PRX http://a/", b"PRI *"),
+    "preface of HTTP/2.1": BEHIND.replace(b"PRX http://a/ HTTP/1.1", b"PRI * HTTP/2.1"),
+    "preface with a field": BEHIND.replace(b"PRX http://a/ HTTP/1.1", b"PRI * HTTP/2.0"),
+}
 SWITCH = head("HTTP/1.1 101 Switching Protocols", "Connection: Upgrade", "Upgrade: websocket")
 FRAMES = b"\x82\x05\0\1\2\3\4GET /secret HTTP/1.1\r\n\r\n"
 
@@ -55,6 +72,15 @@ def test_allowed_by_non_http(gate: Guarded, anywhere: Listener, raw: bytes) -> N
     wire.exchange(get("/pub/a"))
     wire.client.sendall(get("/secret"))
     expect_403(wire.client)
+    expect_nothing(wire.server)
+
+
+@pytest.mark.parametrize("raw", NEARLY_HTTP.values(), ids=NEARLY_HTTP)
+def test_what_a_lenient_server_reads(gate: Guarded, anywhere: Listener, raw: bytes) -> None:
+    """`nonHTTP: allow` is for what no server reads as HTTP, and reads on behind: the rest is denied."""
+    gate.allow(anywhere.port, PUBLIC, spec="nonHTTP: allow")
+    wire = anywhere.connect()
+    wire.client.sendall(raw)
     expect_nothing(wire.server)
 
 
