@@ -104,6 +104,11 @@ def _locked_memory(settings: Settings) -> str:
     return f"limit of {soft >> 10} KiB, which maps do not count for"
 
 
+def _tcp_state(_settings: Settings) -> str:
+    KERNEL_BTF.stat()
+    return "can be read"
+
+
 def _kernel_btf(_settings: Settings) -> str:
     KERNEL_BTF.stat()
     return str(KERNEL_BTF)
@@ -141,8 +146,13 @@ def _run_times(_settings: Settings) -> str:
     return "can be measured"
 
 
-_UNPRIVILEGED = {_privileges, _libbpf, _object, _cgroup, _bpffs, _kernel_btf, _jit}
+_UNPRIVILEGED = {_privileges, _libbpf, _object, _cgroup, _bpffs, _tcp_state, _kernel_btf, _jit}
 _NEWER = "Run Linux 5.10 or newer."
+TYPES = (
+    "Run a kernel built with CONFIG_DEBUG_INFO_BTF=y, as those of Debian 11, Ubuntu 20.10, RHEL 8.2, "
+    "Fedora 31 and later are; a container has to see the host's /sys/kernel/btf."
+)
+"""What to do where the kernel's types are not known."""
 
 CHECKS = (
     Check("privileges", _privileges, ""),
@@ -190,11 +200,13 @@ CHECKS = (
         "requests in flight and open connections are not told",
     ),
     Check(
-        "kernel BTF",
-        _kernel_btf,
-        "Run a kernel built with CONFIG_DEBUG_INFO_BTF.",
-        "a thread's name stands for its process's",
+        "TCP's state",
+        _tcp_state,
+        TYPES,
+        "policies cannot know what TCP holds of a connection, and an agent with policies refuses to "
+        "start",
     ),
+    Check("kernel BTF", _kernel_btf, TYPES, "a thread's name stands for its process's"),
     Check(
         "process names",
         _try(probes.read_task),

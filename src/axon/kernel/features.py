@@ -12,7 +12,7 @@ from typing import Literal
 from axon.errors import AxonError, KernelError
 from axon.kernel import probes, system
 from axon.kernel.abi import Abi
-from axon.kernel.checks import CHECKS, Check
+from axon.kernel.checks import CHECKS, TYPES, Check
 from axon.kernel.object import KERNEL_BTF, BpfObject
 from axon.settings import Settings
 
@@ -108,6 +108,25 @@ def fit(obj: BpfObject) -> Needs:
     if _ACTIVE_PROGRAM in obj.programs and not _works(probes.iterate_storage):
         obj.leave_out(_ACTIVE_PROGRAM)
     return needs
+
+
+def permit(needs: Needs, *, wanted: bool, there: bool) -> None:
+    """Raise KernelError where policies are wanted, or there, that our programs could not judge by.
+
+    Without the kernel's types they would reset what is allowed. Programs that have them, of an agent that
+    could read them, are not to be replaced by such.
+    """
+    if needs.types or not (wanted or there):
+        return
+    otherwise = (
+        "The policies of an earlier agent stay as they are; `axon detach` ends them."
+        if there
+        else "Without policies (the setting policy) Axon runs here."
+    )
+    raise KernelError(
+        f"Policies need to know what TCP holds of a connection, and this kernel does not describe its "
+        f"types ({KERNEL_BTF} is missing): every connection would be reset. {TYPES} {otherwise}"
+    )
 
 
 def _row(check: Check, settings: Settings) -> Feature:

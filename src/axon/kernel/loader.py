@@ -36,7 +36,8 @@ def attach(
     any failure what this call made is undone, and what was attached before stays attached.
     `enforce` brings policies into force; it is called if they have new maps, before any program
     runs that judges by these. Where there are policies, in whatever mode, and nothing brings them
-    into force in new maps, nothing is replaced: KernelError. `anew`: they have new maps in any case.
+    into force in new maps, nothing is replaced: KernelError. Nor is it where the kernel does not describe
+    its types, by which alone the programs can judge. `anew`: they have new maps in any case.
     Raise BusyError when another agent runs, LoadError when the verifier refuses, else KernelError.
     """
     features.require(settings)
@@ -111,7 +112,9 @@ def _attach(
     before = pins.open_maps(pinned.maps)
     _settle(pinned, before)  # what an earlier agent left to do
     with BpfObject(object_path) as obj, ExitStack() as undo:
-        config, footprint = configure(obj, settings, features.fit(obj))
+        needs, there = features.fit(obj), upgrade.enforced(before).generation > 0
+        features.permit(needs, wanted=enforce is not None, there=there)
+        config, footprint = configure(obj, settings, needs)
         plan = upgrade.plan(obj, before, anew=anew)
         for name in plan.kept:
             obj.reuse(name, before[name].fd)
@@ -145,7 +148,7 @@ def _attach(
             coming[GATE] = programs[GATE]
         pinned.pin_coming(coming)
         undo.callback(pins.remove, pinned.coming)
-        judged = enforce is not None or upgrade.enforced(before).generation > 0
+        judged = enforce is not None or there
         _note_owners(maps, judged=judged)
         attached = links.switch(hooks, cgroup, pinned, undo)
         _note_owners(maps, judged=judged)  # of those that were made between the look and the switch

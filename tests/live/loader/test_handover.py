@@ -94,10 +94,20 @@ def test_handover_under_http(
     assert requests(attached) == {"AX_ROLE_SERVER": 4 * each, "AX_ROLE_CLIENT": 4 * each}, lost
 
 
-def test_kernel_without_types(attach: Attach, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The programs load and attach where the kernel does not describe its own types."""
+def test_kernel_without_types(
+    attach: Attach,
+    traffic: Callable[[int], subprocess.Popen[bytes]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where the kernel does not describe its own types the programs load and attach, and every request is
+    counted, once.
+    """
     monkeypatch.setattr("axon.kernel.object.KERNEL_BTF", Path("/nonexistent"))
     monkeypatch.setattr("axon.kernel.features.KERNEL_BTF", Path("/nonexistent"))
     attached = attach(packaged())
     assert attached.links_alive()
     assert int(attached.config["kernel_has"]) == attached.abi.enum("ax_feature")["AX_HAS_RELEASE"]
+    assert traffic(500).wait(60) == 0
+    assert requests(attached) == {"AX_ROLE_SERVER": 2000, "AX_ROLE_CLIENT": 2000}
+    lost = [n for name, n in attached.abi.enum("ax_stat").items() if name.startswith("AX_LOST")]
+    assert not attached.stats()[lost].any()

@@ -149,7 +149,12 @@ def test_no_libbpf(attempt: Run) -> None:
 
 
 def test_kernel_without_btf(attempt: Run) -> None:
-    """A kernel without BTF is used all the same; process names are then those of threads."""
+    """A kernel without BTF is used all the same; process names are then those of threads, and policies
+    are not to be had.
+    """
     said = attempt("mount -t tmpfs none /sys/kernel/btf")
     assert said.startswith("attached True 1")
     assert "kernel BTF: degraded" in said
+    (row,) = (line for line in said.splitlines() if line.startswith("TCP's state: degraded"))
+    assert "an agent with policies refuses to start" in row
+    assert "CONFIG_DEBUG_INFO_BTF=y" in row
