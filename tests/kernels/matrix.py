@@ -5,7 +5,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -25,6 +25,9 @@ TIMEOUT = 1500.0
 # Emulation is ten to thirty times slower than the machine.
 TEST_TIMEOUT = 900
 
+# What a file of tests takes where nothing is known of its guest.
+FILE_SECONDS = 20.0
+
 
 @dataclass(frozen=True, slots=True)
 class Job:
@@ -34,6 +37,11 @@ class Job:
     setup: Setup
     tests: Sequence[str]
     configuration: str = ""
+
+    @property
+    def title(self) -> str:
+        """What tells its guest from others."""
+        return Guest(self.row.name, "", self.configuration).title
 
     @property
     def out(self) -> Path:
@@ -76,7 +84,7 @@ def do(job: Job, image: Image, chosen: table.Table, out: Path) -> Guest:
     out.mkdir(parents=True)
     more = [
         f"AXON_KERNELS_OUT={out}",
-        f"AXON_WAYS={' '.join(chosen.ways)}",
+        f"AXON_WAYS={' '.join(chosen.ways_of(job.row))}",
         "PYTEST_DISABLE_PLUGIN_AUTOLOAD=1",
     ]
     began = time.monotonic()
@@ -98,22 +106,30 @@ def do(job: Job, image: Image, chosen: table.Table, out: Path) -> Guest:
     return guest
 
 
+def expected(chosen: table.Table, written: Path) -> Callable[[Job], float]:
+    """Give a function that says how many seconds a job will take: as many as a written page tells."""
+    known = page.seconds(written.read_text(encoding="utf-8")) if written.exists() else {}
+
+    def seconds(job: Job) -> float:
+        files = sum(len(chosen.tests.get(name, [])) for name in job.tests)
+        return known.get(job.title, files * FILE_SECONDS)
+
+    return seconds
+
+
 def do_all(
     todo: Sequence[Job], images: dict[str, Image], chosen: table.Table, abreast: int
 ) -> Generator[Guest]:
     """Does so many jobs at a time and gives what came of them, in their order.
 
-    Those with the most tests begin first, so that none of them is left over at the end.
+    Those that take longest begin first, so that none of them is left over at the end.
     """
-
-    def paths(job: Job) -> int:
-        return sum(len(chosen.tests.get(name, [])) for name in job.tests)
-
+    longest_first = sorted(todo, key=expected(chosen, PAGE), reverse=True)
     pool = ThreadPoolExecutor(abreast)
     try:
         begun = {
             job.out: pool.submit(do, job, images[job.row.name], chosen, job.out)
-            for job in sorted(todo, key=paths, reverse=True)
+            for job in longest_first
         }
         for job in todo:
             yield begun[job.out].result()

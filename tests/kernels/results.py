@@ -2,7 +2,7 @@
 
 import json
 import xml.etree.ElementTree as ET
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ class Guest:
     cases: list[ET.Element] = field(default_factory=list)
     verified: dict[str, int] = field(default_factory=dict)  # program: instructions
     ns_per_run: dict[str, float] = field(default_factory=dict)
-    ns_per_request: float = 0.0
+    ns_per_request: float = 0.0  # in all programs, at both ends; 0: not measured
 
     @property
     def title(self) -> str:
@@ -135,6 +135,23 @@ def junit(guests: Sequence[Guest]) -> bytes:
             failures=str(len(guest.failures)),
             time=f"{guest.seconds:.1f}",
         )
+        properties = ET.SubElement(suite, "properties")
+        for name, value in _measured(guest):
+            ET.SubElement(properties, "property", name=name, value=value)
         suite.extend(guest.cases)
     document: bytes = ET.tostring(root, encoding="utf-8", xml_declaration=True)
     return document
+
+
+def _measured(guest: Guest) -> Iterator[tuple[str, str]]:
+    for name, group in guest.groups.items():
+        yield (
+            f"tests.{name}",
+            f"{group.passed} passed, {group.failed} failed, {group.seconds:.1f} s",
+        )
+    for program, count in guest.verified.items():
+        yield f"verified.{program}", str(count)
+    for program, ns in guest.ns_per_run.items():
+        yield f"ns_per_run.{program}", f"{ns:.0f}"
+    if guest.ns_per_request:
+        yield "ns_per_request", f"{guest.ns_per_request:.0f}"

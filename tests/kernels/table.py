@@ -35,6 +35,7 @@ class Row:
     image: str = ""
     modules: str = ""
     userspace: str = ""
+    ways: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +66,14 @@ class Unfit:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Apart:
+    """Files of tests that no guest runs; see kernels.toml for the fields."""
+
+    files: Sequence[str]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Userspace:
     """A user space of another architecture; see kernels.toml for the fields."""
 
@@ -84,7 +93,12 @@ class Table:
     tests: Mapping[str, Sequence[str]]  # the paths of each group of tests
     userspaces: Mapping[str, Userspace]
     unfit: Sequence[Unfit]
-    ways: Sequence[str]  # how tests of policies reach their servers
+    apart: Sequence[Apart]
+    ways: Sequence[str]  # how tests of policies reach their servers, where a row does not say it
+
+    def ways_of(self, row: Row) -> Sequence[str]:
+        """How tests of policies reach their servers on a kernel."""
+        return row.ways or self.ways
 
     def choose(self, names: Sequence[str]) -> list[Row]:
         """The rows with these names, in the table's order; all of them if there are no names."""
@@ -109,6 +123,7 @@ def read(path: Path = TABLE) -> Table:
             ],
             tests=base["tests"] | given.get("tests", {}),
             unfit=[Unfit(**entry) for entry in base["unfit"]],
+            apart=[Apart(**entry) for entry in base["apart"]],
             ways=base["ways"],
             userspaces={
                 name: Userspace(**entry)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,8 @@ from tests.kernels.calls import Graph
 from tests.kernels.cpio import Cpio
 from tests.kernels.errors import KernelsError
 from tests.kernels.image import Image
-from tests.kernels.results import Guest
+from tests.kernels.results import Group, Guest
+from tests.live.policy.conftest import _PATHS
 
 JUNIT = """<testsuites><testsuite name="pytest">
 <testcase classname="tests.live.test_framing" name="test_a" time="1.5"/>
@@ -162,6 +164,167 @@ def test_the_page_is_of_this_table() -> None:
     def words(text: str) -> list[list[str]]:
         """Return the first and the last cell of each line of a table: what no machine has said."""
         rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line[:1] == "|"]
-        return [[row[0], row[-1]] for row in rows if not row[0].startswith(("`ax_", "program"))]
+        measured = ("`ax_", "program", page.EACH)
+        return [[row[0], row[-1]] for row in rows if not row[0].startswith(measured)]
 
     assert words(page.page(guests, chosen)) == words(written)
+
+
+def measured() -> list[Guest]:
+    """Return what came of two kernels, and of one of them in a configuration."""
+    old, new = Guest("5.10", "5.10.0-46", ""), Guest("6.1-arm64", "6.1.0-56", "")
+    policies = Guest("5.10", "5.10.0-46", "policies")
+    old.groups = {"works": Group(2, 0, 25.4), "loader": Group(11, 1, 61.0)}
+    new.groups = {"works": Group(2, 0, 40.0)}
+    policies.groups = {"denials": Group(120, 0, 200.6), "policy": Group(262, 3, 137.0)}
+    old.seconds, new.seconds, policies.seconds = 522.4, 366.0, 337.6
+    old.verified, new.verified = {"ax_gate": 490786, "ax_bind4": 72}, {"ax_gate": 490787}
+    old.ns_per_run, new.ns_per_run = {"ax_ingress": 21097.3}, {"ax_ingress": 24305.0}
+    old.ns_per_request = 123456.7
+    return [old, policies, new]
+
+
+def cells(text: str, first: str) -> list[str]:
+    """Return a line of a table of the page, by its first cell."""
+    (line,) = (line for line in text.splitlines() if line.startswith(f"| {first} |"))
+    return line.strip("| ").split(" | ")
+
+
+def test_what_the_page_tells() -> None:
+    """Of each kernel and group what passed, failed and how long it took; of each program and of a request
+    what the verifier walks and the time.
+    """
+    said = page.page(measured(), table.read())
+    assert cells(said, "kernel")[2:] == [
+        "works", "loader", "passed", "failed", "seconds", "why it is here",
+    ]  # fmt: skip
+    assert cells(said, "5.10")[1:-1] == [
+        "5.10.0-46", "2/0, 25 s", "11/1, 61 s", "13", "1", "522",
+    ]  # fmt: skip
+    assert cells(said, "6.1-arm64")[2:-1] == ["2/0, 40 s", "-", "2", "0", "366"]
+    assert cells(said, "policies")[1:-1] == [
+        "5.10", "denials: 120/0, 201 s; policy: 262/3, 137 s", "382", "3", "338",
+    ]  # fmt: skip
+    assert cells(said, "`ax_gate`") == ["`ax_gate`", "490,786", "490,787"]
+    assert cells(said, "`ax_bind4`") == ["`ax_bind4`", "72", "-"]
+    assert cells(said, "`ax_ingress`") == ["`ax_ingress`", "21,097", "24,305"]
+    assert cells(said, "each request") == ["each request", "123,457", "-"]
+
+
+def test_what_is_printed() -> None:
+    """The terminal has the same, a line for each kernel and group, and what has failed at the end."""
+    guests = measured()
+    guests[0].fail("a test", "its message")
+    lines = [line.split() for line in page.text(guests).splitlines()]
+    assert ["5.10", "works", "2", "0", "25"] in lines
+    assert ["loader", "11", "1", "61"] in lines
+    assert ["5.10,", "policies", "denials", "120", "0", "201"] in lines
+    assert ["ax_gate", "490,786", "490,787"] in lines
+    assert ["ax_ingress", "21,097", "24,305"] in lines
+    assert ["each", "request", "123,457", "-"] in lines
+    assert lines[-2:] == [["5.10:", "a", "test"], ["its", "message"]]
+
+
+def test_what_junit_has() -> None:
+    """A suite has as properties what no test of it says."""
+    root = ET.fromstring(results.junit(measured()))
+    (suite,) = (one for one in root if one.get("name") == "5.10")
+    told = {one.get("name"): one.get("value") for one in suite.iter("property")}
+    assert told["tests.loader"] == "11 passed, 1 failed, 61.0 s"
+    assert told["verified.ax_gate"] == "490786"
+    assert told["ns_per_run.ax_ingress"] == "21097"
+    assert told["ns_per_request"] == "123457"
+
+
+def test_the_page_names_other_user_spaces() -> None:
+    """A guest of another architecture has another user space than this machine's, and the page says so."""
+    said = page.page([], table.read()).partition("| kernel |")[0]
+    for row in table.read().rows:
+        assert (f"{row.name}, of another architecture" in said) == bool(row.userspace)
+
+
+def test_every_file_of_live_tests_has_its_place() -> None:
+    """A guest runs it, or the table says why none does, and so does the page; never both."""
+    root = Path(__file__).parents[2]
+    chosen = table.read()
+    live = {str(path.relative_to(root)) for path in root.glob("tests/live/**/test_*.py")}
+    run = {path for paths in chosen.tests.values() for path in paths}
+    apart = [file for one in chosen.apart for file in one.files]
+    assert len(apart) == len(set(apart))
+    assert set(apart) == live - run
+    section = page.page([], chosen).partition("## On this machine only")[2].partition("\n## ")[0]
+    assert [file for file in apart if f"`{file}`" not in section] == []
+    assert [one.reason for one in chosen.apart if one.reason not in section] == []
+
+
+def test_ways_of_a_kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests of policies take a kernel's own ways, or the table's, in each configuration; the page says which."""
+    chosen = table.read()
+    assert set(chosen.ways).union(*(row.ways for row in chosen.rows)) <= _PATHS.keys()
+    rows = [
+        table.Row(name="old", reason="", ways=["::1", "cable4"]),
+        table.Row(name="mid", reason=""),
+        table.Row(name="new", reason=""),
+    ]
+    both = table.Configuration(name="both", reason="", kernels=["old", "new"], tests=["core"])
+    chosen = replace(chosen, rows=rows, configurations=[both], ways=["127.0.0.1"])
+    said = page.page([], chosen)
+    assert "cable6): ::1 and cable4 on old; 127.0.0.1 on mid, new." in said
+    given: dict[str, str] = {}
+
+    def run_guest(*_: object, environment: dict[str, str], **__: object) -> None:
+        given[job.title] = environment["AXON_WAYS"]
+
+    monkeypatch.setattr(matrix, "run_guest", run_guest)
+    monkeypatch.setattr("tests.kernels.accelerator.choose", lambda _: "tcg")
+    image = Image("0", "amd64", tmp_path / "k", tmp_path / "m", tmp_path / "i", Path("/"))
+    for job in matrix.jobs(chosen, rows, tmp_path / "out"):
+        matrix.do(job, image, chosen, tmp_path / "out")
+    assert given == {
+        "old": "::1 cable4",
+        "old, both": "::1 cable4",
+        "mid": "127.0.0.1",
+        "new": "127.0.0.1",
+        "new, both": "127.0.0.1",
+    }
+
+
+def test_seconds_of_a_written_page() -> None:
+    """What a page says of its guests' time is read from it again, and from the one that is there."""
+    assert page.seconds(page.page(measured(), table.read())) == {
+        "5.10": 522,
+        "5.10, policies": 338,
+        "6.1-arm64": 366,
+    }
+    chosen = table.read()
+    known = page.seconds(matrix.PAGE.read_text(encoding="utf-8"))
+    assert known.keys() == {job.title for job in matrix.jobs(chosen, chosen.rows, Path("/out"))}
+    assert min(known.values()) > 0
+
+
+def test_the_longest_begin_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the seconds of the last page; a guest that it does not know by its files of tests."""
+    chosen = table.read()
+    rows = chosen.choose(["5.10", "6.1-arm64"])
+    own = table.Row(name="mine", reason="", tests=["core"])
+    jobs = [
+        job
+        for job in matrix.jobs(chosen, [*rows, own], tmp_path)
+        if job.configuration in {"", "policies"}
+    ]
+    written = tmp_path / "kernels.md"
+    written.write_text(page.page(measured(), chosen))
+    monkeypatch.setattr(matrix, "PAGE", written)
+    begun: list[str] = []
+
+    def do(job: matrix.Job, *_: object) -> Guest:
+        begun.append(job.title)
+        return Guest(job.row.name, "", job.configuration)
+
+    monkeypatch.setattr(matrix, "do", do)
+    image = Image("0", "amd64", tmp_path / "k", tmp_path / "m", tmp_path / "i", Path("/"))
+    images = dict.fromkeys(("5.10", "6.1-arm64", "mine"), image)
+    done = [guest.title for guest in matrix.do_all(jobs, images, chosen, 1)]
+    assert begun == ["5.10", "6.1-arm64", "5.10, policies", "mine"]
+    assert done == [job.title for job in jobs]
+    assert matrix.expected(chosen, tmp_path / "none")(jobs[-1]) == 4 * matrix.FILE_SECONDS
