@@ -116,6 +116,36 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
             load(file=tmp_path / name, environ={})
 
 
+def test_a_path_in_a_flag_is_from_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every path that a flag gives may be relative, and off stays off; an empty one is none."""
+    monkeypatch.chdir(tmp_path)
+    paths = [name for name, row in table().items() if row.kind.metavar == "PATH"]
+    assert {"routes", "policy", "policy_labels", "pin_dir", "run_dir", "cgroup"} == set(paths)
+    settings = load(environ={}, flags=dict.fromkeys(paths, "some/where/"))
+    assert {getattr(settings, name) for name in paths} == {tmp_path / "some/where"}
+    assert load(environ={}, flags={"routes": "/etc/routes"}).routes == Path("/etc/routes")
+    assert load(environ={}, flags={"routes": "off", "policy": ""}) == Settings()
+    with pytest.raises(SettingsError, match="--run-dir must be an absolute path, not ''"):
+        load(environ={}, flags={"run_dir": ""})
+
+
+def test_a_path_elsewhere_is_absolute() -> None:
+    """The environment and the file are read wherever the agent happens to be started."""
+    with pytest.raises(SettingsError, match="AXON_ROUTES must be an absolute path, not 'a'"):
+        load(environ={"AXON_ROUTES": "a"})
+
+
+def test_a_path_from_a_directory_that_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is nothing that it could be relative to, which is said."""
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(SettingsError, match="--routes is relative to a directory that is gone"):
+        load(environ={}, flags={"routes": "a"})
+
+
 def test_a_misspelt_variable_is_refused_and_a_foreign_one_is_not() -> None:
     """AXON_MAX_SERIE is an error; what Kubernetes sets for a Service called axon is nothing."""
     with pytest.raises(SettingsError, match=r"AXON_MAX_SERIE: .*AXON_MAX_SERIES\?"):

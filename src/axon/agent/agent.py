@@ -29,6 +29,7 @@ from axon.export.families import Family
 from axon.kernel import attach
 from axon.kernel.system import cgroup_root
 from axon.log import get
+from axon.routes import read_patterns
 from axon.settings import Settings
 
 if TYPE_CHECKING:
@@ -91,6 +92,8 @@ class Agent:
         settings = self._settings
         process.keep_memory_small()
         process.open_many_files()
+        # Before anything is attached: what cannot be used leaves no trace.
+        patterns = read_patterns(settings.routes) if settings.routes else ()
         policies = self._of_files()
         if policies:
             refuse_others(settings.pin_dir)
@@ -104,7 +107,7 @@ class Agent:
             bytes_per_socket=kernel.bytes_per_socket,
         )
         self._steer()
-        self._ticker = Ticker(settings, kernel)
+        self._ticker = Ticker(settings, kernel, patterns)
         self._report = Report(settings, kernel, self._ticker)
         self._pump = Pump(kernel.ring(), kernel.ctl, self._take)
         self._observers = Observers(

@@ -69,7 +69,7 @@ class Policies:
         self._directory = directory
         self._labels = labels
         self._header = header
-        self._library = Library()
+        self._library = Library(regular=True)
         self._cgroup_root = cgroup_root
         self._residents = Residents(cgroup_root, labels, hold=hold)
         self._enforcer: Enforcer | None = None

@@ -15,7 +15,7 @@ from axon.policy.compiler.arena import Arena
 from axon.policy.compiler.compile import Compiler, Host
 from axon.policy.compiler.image import check
 from axon.policy.files.contents import Contents
-from axon.policy.files.readgiven import parse_given, read_given
+from axon.policy.files.readgiven import parse_given
 from axon.policy.language.labels import CONTAINER, SERVICE, UNIT, Party
 from axon.policy.language.model import Network, Policy
 from axon.policy.parties.given import NOTHING, Given
@@ -38,7 +38,7 @@ class Residents:
         self._labels = labels
         self._hold = hold
         self._newest = 0
-        self._contents = Contents(parse_given)
+        self._contents = Contents(parse_given, regular=True)
         self._given = NOTHING
         self._networks: dict[Network, Party] = {}
 
@@ -110,9 +110,10 @@ def check_together(policies: Iterable[Policy], settings: Settings) -> None:
     """Raise PolicyError if policies could not be in force together on this host."""
     policies = list(policies)
     check(policies)
-    given = read_given(settings.policy_labels) if settings.policy_labels else NOTHING
+    residents = Residents(cgroup_root(), settings.policy_labels)
+    given = residents.read() or NOTHING
     try:
-        host = Residents(cgroup_root(), settings.policy_labels).look(given)
+        host = residents.look(given)
     except OSError as error:
         raise PolicyError(f"The cgroups of this host cannot be looked at: {error}.") from error
     compiled = Compiler(1).compile(policies, host)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +27,7 @@ from axon.identity import Identity
 from axon.identity.sockets import addresses_in
 from axon.kernel import Kernel
 from axon.kernel.system import cgroup_root
-from axon.routes import RouteManager, read_patterns
+from axon.routes import Pattern, RouteManager
 from axon.settings import Settings
 from axon.snapshot import Collector, Snapshot
 
@@ -37,8 +37,8 @@ LEDGER = "retired.json"
 class Ticker:
     """Everything between the kernel's maps and what is shown of them."""
 
-    def __init__(self, settings: Settings, kernel: Kernel) -> None:
-        """Raises SettingsError when the file of routes cannot be used."""
+    def __init__(self, settings: Settings, kernel: Kernel, patterns: Sequence[Pattern]) -> None:
+        """`patterns` are the user's routes."""
         self._collector = Collector(
             kernel,
             ledger=settings.run_dir / LEDGER,
@@ -47,7 +47,7 @@ class Ticker:
         )
         self._routes = RouteManager(
             kernel,
-            read_patterns(settings.routes) if settings.routes else (),
+            patterns,
             learn=settings.learn_routes,
             max_routes=settings.max_routes,
         )

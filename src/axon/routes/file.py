@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from axon.errors import SettingsError
+from axon.files import UnfitError, read_regular
 from axon.routes.pattern import Pattern, PatternError, parse
 
 MOST = 512
@@ -17,7 +18,11 @@ def read_patterns(path: Path) -> list[Pattern]:
     Raise SettingsError, which names line, column and remedy of everything that is wrong.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = read_regular(path).decode().splitlines()
+    except UnfitError as e:
+        raise SettingsError(
+            f"{path} {e.strerror}: set routes to a file with one pattern a line, or to off."
+        ) from e
     except OSError as e:
         raise SettingsError(
             f"Cannot read the route patterns in {path}: {e.strerror}. "

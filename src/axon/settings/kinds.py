@@ -24,6 +24,7 @@ _UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmg]?)(i?b)?", re.IGNORECASE)
 _NONE = ("", "off", "none")
 _LONGEST = 4096
+_PATH = "PATH"
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +137,13 @@ class Kind:
     read: Callable[[object], object]
     metavar: str
     choices: tuple[str, ...] = ()
+    off: bool = False
+    """Whether it may be off."""
+
+    def is_path(self, raw: object) -> bool:
+        """Return whether a text is a path, and not the word for none."""
+        given = isinstance(raw, str) and raw != "" and not (self.off and _is_off(raw))
+        return given and self.metavar == _PATH
 
 
 def kind_of(annotation: Any) -> Kind:
@@ -149,8 +157,8 @@ def kind_of(annotation: Any) -> Kind:
         return Kind(lambda raw: _read_choices(raw, choices), ",".join(choices))
     if origin in (Union, types.UnionType):
         inner = kind_of(next(part for part in get_args(annotation) if part is not type(None)))
-        return Kind(lambda raw: None if _is_off(raw) else inner.read(raw), inner.metavar)
-    metavars = {Path: "PATH", Listen: "ADDR:PORT", Size: "SIZE", int: "N", float: "N", str: "TEXT"}
+        return Kind(lambda raw: None if _is_off(raw) else inner.read(raw), inner.metavar, off=True)
+    metavars = {Path: _PATH, Listen: "ADDR:PORT", Size: "SIZE", int: "N", float: "N", str: "TEXT"}
     return Kind(_READERS[annotation], metavars.get(annotation, "true|false"))
 
 

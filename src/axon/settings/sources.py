@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import difflib
 import os
-import stat
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from axon.errors import SettingsError
+from axon.files import UnfitError, read_regular
 from axon.settings.present import bounds_of
 from axon.settings.table import Setting, Settings, table
 
 DEFAULT_FILE = Path("/etc/axon/axon.toml")
 FILE_VARIABLE = "AXON_CONFIG"
 _PREFIX = "AXON_"
-_LARGEST_FILE = 1 << 20
 
 
 def load(
@@ -28,7 +27,8 @@ def load(
     """Return the effective settings; `origins` of the result says where each came from.
 
     `file` defaults to AXON_CONFIG or to /etc/axon/axon.toml, which may be absent unless it was
-    named. `flags` maps a setting's name to its raw text or value; None means not given.
+    named. `flags` maps a setting's name to its raw text or value; None means not given. A path among
+    them may be relative to the current directory.
     Raises SettingsError, naming the source and the remedy, for anything that cannot be used.
     """
     environ = os.environ if environ is None else environ
@@ -50,8 +50,23 @@ def load(
         take(name, environ[variable], variable)
     for name, raw in (flags or {}).items():
         if raw is not None:
-            take(name, raw, table()[name].flag)
+            take(name, _from_here(table()[name], raw), table()[name].flag)
     return Settings(**values, origins=origins)
+
+
+def _from_here(setting: Setting, raw: object) -> object:
+    """Return what a flag gave; a relative path is one from the current directory.
+
+    Files and the environment are read wherever the agent happens to be started.
+    """
+    if not setting.kind.is_path(raw):
+        return raw
+    try:
+        return str(Path.cwd() / str(raw))
+    except FileNotFoundError:
+        raise SettingsError(
+            f"{setting.flag} is relative to a directory that is gone; give an absolute path"
+        ) from None
 
 
 def _check(setting: Setting, raw: object, source: str) -> Any:
@@ -100,24 +115,20 @@ def _suggest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:
 
 def _read_file(path: Path, *, required: bool) -> dict[str, Any]:
     try:
-        # O_NONBLOCK: opening a FIFO must not hang.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        content = read_regular(path)
     except FileNotFoundError:
         if not required:
             return {}
         raise SettingsError(f"{path}: there is no such file; create it or name another") from None
+    except UnfitError as error:
+        raise SettingsError(
+            f"{path} {error.strerror}; name a TOML file, which has a few lines"
+        ) from None
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise SettingsError(
             f"{str(path)!r} cannot be read: {reason}; check its permissions"
         ) from None
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise SettingsError(f"{path} is not a regular file; name a TOML file")
-    with os.fdopen(descriptor, "rb") as stream:
-        content = stream.read(_LARGEST_FILE + 1)
-    if len(content) > _LARGEST_FILE:
-        raise SettingsError(f"{path} is larger than 1 MiB; a settings file has a few lines")
     try:
         return tomllib.loads(content.decode())
     except UnicodeDecodeError:

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from axon.agent.residents import Residents
+from axon.errors import PolicyError
 from axon.identity.containers import Container, Containers
 from axon.policy.language.labels import CONTAINER, UNIT
 from axon.policy.parties.given import NOTHING
@@ -88,3 +89,10 @@ def test_a_container_that_is_renamed(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert named() == set()
     cgroup.mkdir()
     assert named() == {ID[:12]}
+
+
+def test_labels_in_a_pipe(tmp_path: Path) -> None:
+    """A file of labels that nobody writes to keeps no agent waiting."""
+    os.mkfifo(tmp_path / "labels.yaml")
+    with pytest.raises(PolicyError, match="is not a regular file"):
+        Residents(tmp_path, tmp_path / "labels.yaml").read()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import pytest
 
 from axon import settings
 from axon.cli import main
+
+README = Path(__file__).resolve().parents[3] / "README.md"
 
 
 @pytest.fixture(autouse=True)
@@ -35,6 +38,20 @@ def test_every_setting_with_its_source(
     assert said["slow_ms"] == ("250", "--slow-ms")
     assert said["log_level"] == ("info", "default")
     assert len(lines) == len(settings.table())
+
+
+def test_a_path_as_the_readme_gives_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What README.md tells to type is taken, from the directory where it is typed."""
+    (line,) = re.findall(
+        r"^axon run (--policy \S+)", README.read_text(encoding="utf-8"), re.MULTILINE
+    )
+    monkeypatch.chdir(tmp_path)
+    assert main(["config", *line.split(), "--routes", "routes.txt"]) == 0
+    said = {row.split()[0]: row.split()[1:] for row in capsys.readouterr().out.splitlines()}
+    assert said["policy"] == [str(tmp_path / "policies"), "--policy"]
+    assert said["routes"] == [str(tmp_path / "routes.txt"), "--routes"]
 
 
 def test_as_json(elsewhere: Path, capsys: pytest.CaptureFixture[str]) -> None:

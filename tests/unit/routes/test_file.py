@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,16 @@ def test_what_is_not_text_is_refused(tmp_path: Path, content: bytes) -> None:
     """A binary file is told as such."""
     with pytest.raises(SettingsError, match="not text in UTF-8"):
         read_patterns(write(tmp_path, content))
+
+
+def test_a_file_without_an_end_is_refused(tmp_path: Path) -> None:
+    """A pipe that nobody writes to, a device and what is far too large are told, and not waited for."""
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/zero"), tmp_path):
+        with pytest.raises(SettingsError, match=rf"^{path} is not a regular file: set routes to"):
+            read_patterns(path)
+    with pytest.raises(SettingsError, match="is larger than 1 MiB"):
+        read_patterns(write(tmp_path, b"#" * (1 << 20) + b"#"))
 
 
 def test_a_missing_file_is_told(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
 from axon.errors import PolicyError
+from axon.files import UnfitError, read_regular
 from axon.policy.files.source import LARGEST
 
 Value = TypeVar("Value")
@@ -39,11 +40,13 @@ class Contents(Generic[Value]):
     """What some files say, as `parse` makes it of a file's text and name.
 
     Whoever writes a file has it empty or cut for a moment, and of several files some old and some
-    new. So what has changed is taken up when it is found unchanged some time later.
+    new. So what has changed is taken up when it is found unchanged some time later. `regular`: no
+    other file is read, because who looks must not be kept waiting.
     """
 
-    def __init__(self, parse: Callable[[str, str], Value]) -> None:
+    def __init__(self, parse: Callable[[str, str], Value], *, regular: bool = False) -> None:
         self._parse = parse
+        self._regular = regular
         self._taken: dict[Path, _Taken[Value]] | None = None
         self._moving: dict[Path, Print] | None = None
         self._since = 0.0
@@ -101,7 +104,7 @@ class Contents(Generic[Value]):
             state = _state(file)
             if known and known.print.state == state and not known.print.wrong:
                 return known.print, None
-            text = read_text(file)
+            text = read_text(file, regular=self._regular)
         except PolicyError as error:
             return Print(state, wrong=str(error)), None
         return Print(state, blake2b(text.encode(), digest_size=16).digest()), text
@@ -126,11 +129,17 @@ def _state(file: Path) -> tuple[int, ...]:
     return found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_dev, found.st_ino
 
 
-def read_text(file: Path) -> str:
-    """Return a file's text. Raise PolicyError if it is too large or cannot be read."""
+def read_text(file: Path, *, regular: bool = False) -> str:
+    """Return a file's text. Raise PolicyError if it is too large or cannot be read.
+
+    `regular`: it has to be a regular file, where else it may be a pipe.
+    """
     try:
-        with file.open("rb") as stream:
-            raw = stream.read(LARGEST + 1)
+        raw = read_regular(file, LARGEST) if regular else _whole(file)
+    except UnfitError as error:
+        raise PolicyError(
+            f"{file} {error.strerror}: name a regular file of up to {LARGEST >> 20} MiB."
+        ) from error
     except OSError as error:
         raise _unreadable(file, error) from error
     if len(raw) > LARGEST:
@@ -144,6 +153,11 @@ def read_text(file: Path) -> str:
         raise PolicyError(
             f"{file}: it is not text in UTF-8 (byte {error.start + 1}): save it as UTF-8."
         ) from error
+
+
+def _whole(file: Path) -> bytes:
+    with file.open("rb") as stream:
+        return stream.read(LARGEST + 1)
 
 
 def _unreadable(file: Path, error: OSError) -> PolicyError:

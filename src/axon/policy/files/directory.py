@@ -50,7 +50,9 @@ def file_of(policy: Policy) -> str:
 def busy(directory: Path) -> bool:
     """Return whether somebody is writing policies into a directory at this moment."""
     try:
-        descriptor = os.open(directory / _LOCK, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        descriptor = os.open(
+            directory / _LOCK, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+        )
     except OSError:
         return False
     try:

@@ -44,10 +44,10 @@ def _parse(text: str, file: str) -> list[Policy]:
 
 
 class Library:
-    """The policies of some files, each read again only when it has changed."""
+    """The policies of some files, each read again only when it has changed; `regular` as for Contents."""
 
-    def __init__(self) -> None:
-        self._contents = Contents(_parse)
+    def __init__(self, *, regular: bool = False) -> None:
+        self._contents = Contents(_parse, regular=regular)
 
     def load(self, paths: Iterable[Path]) -> list[Policy]:
         """Return the policies of files, and of the *.yaml and *.yml files of directories.

@@ -190,6 +190,25 @@ def test_at_once(tmp_path: Path) -> None:
     assert contents.values == ["whole"]
 
 
+def test_only_regular_files(tmp_path: Path) -> None:
+    """Who looks once a second is not kept waiting: neither by a pipe, nor by what has no end."""
+    os.mkfifo(tmp_path / "pipe")
+    for file in (tmp_path / "pipe", Path("/dev/zero")):
+        contents = Contents(lambda text, _: text, regular=True)
+        assert contents.look({file: ""})
+        assert contents.wrong == [
+            f"{file} is not a regular file: name a regular file of up to 16 MiB."
+        ]
+        with pytest.raises(PolicyError, match="is not a regular file"):
+            Library(regular=True).look([file], 0)
+    too_large = tmp_path / "large"
+    with too_large.open("wb") as stream:
+        stream.truncate((16 << 20) + 1)
+    contents = Contents(lambda text, _: text, regular=True)
+    contents.look({too_large: ""})
+    assert "is larger than 16 MiB" in contents.wrong[0]
+
+
 def test_a_file_that_may_be_read_again(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
     """A fault of the disk is forgotten when it is over, though no time of the file has changed."""
 
