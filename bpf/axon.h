@@ -303,7 +303,7 @@ enum ax_filter_field {
 	AX_FILTER_PATH = 32,	/* prefix */
 	AX_FILTER_COMM = 64,
 	AX_FILTER_ROLE = 128,
-	AX_FILTER_CGROUP = 256,
+	AX_FILTER_CGROUP = 256,	/* one of those that ax_sought has for the filter */
 	AX_FILTER_ERROR = 512,	/* 5xx or no complete response */
 	AX_FILTER_LPORT = 1024,	/* the server's port */
 	AX_FILTER_VERDICT = 2048,
@@ -319,7 +319,7 @@ struct ax_filter {
 	ax_u16 port;
 	ax_u16 lport;
 	ax_u64 min_ns;
-	ax_u64 cgroup;
+	ax_u64 cgroup;		/* not read: a service may have many, see struct ax_sought */
 	ax_u64 interval;	/* ns between records: the rate bound; 0: none */
 	ax_u8 addr[16];
 	ax_u32 addr_bits;	/* of the mapped address: 96 more than of an IPv4 one */
@@ -331,6 +331,13 @@ struct ax_filter {
 	ax_u64 next;		/* kernel's: earliest time of the next record */
 	ax_u64 matched;		/* kernel's: how many requests matched */
 	ax_u64 shown;		/* kernel's: how many of them were written */
+};
+
+/* ax_sought: the cgroups that a filter with AX_FILTER_CGROUP is about. */
+struct ax_sought {
+	ax_u64 cgroup;
+	ax_u32 filter;
+	ax_u32 pad;
 };
 
 /* ax_ctl: what user space may change while traffic runs. One entry. */

@@ -53,6 +53,14 @@ static __always_inline int ax_path_begins(const struct ax_work *w, const struct 
 	return 1;
 }
 
+/* Is the request's cgroup one of those that filter `i` is about? */
+static __always_inline int ax_is_sought(const struct ax_work *w, u32 i)
+{
+	struct ax_sought key = { .cgroup = w->cold.key.cgroup, .filter = i };
+
+	return bpf_map_lookup_elem(&ax_sought, &key) != 0;
+}
+
 /* Does the finished request match filter `i`, and may it be shown? Every request that matches is counted. */
 AX_GLOBAL int ax_observe(u32 lvl, u32 i)
 {
@@ -74,7 +82,7 @@ AX_GLOBAL int ax_observe(u32 lvl, u32 i)
 	AX_HIT(AX_FILTER_LPORT, cold->key.port == f->lport);
 	AX_HIT(AX_FILTER_DURATION, q->duration >= f->min_ns);
 	AX_HIT(AX_FILTER_ROLE, cold->key.role == f->role);
-	AX_HIT(AX_FILTER_CGROUP, cold->key.cgroup == f->cgroup);
+	AX_HIT(AX_FILTER_CGROUP, (f->use & AX_FILTER_CGROUP) && ax_is_sought(w, i));
 	AX_HIT(AX_FILTER_ERROR, w->failed);
 	AX_HIT(AX_FILTER_VERDICT, f->verdicts >> (w->told.verdict & 31) & 1);
 	AX_HIT(AX_FILTER_ADDR, ax_same_bits(cold->laddr, f->addr, f->addr_bits) ||

@@ -50,6 +50,7 @@ struct {
 
 AX_MAP(ax_ctl, BPF_MAP_TYPE_ARRAY, u32, struct ax_ctl, 1, BPF_F_MMAPABLE);
 AX_MAP(ax_filters, BPF_MAP_TYPE_ARRAY, u32, struct ax_filter, AX_FILTERS, BPF_F_MMAPABLE);
+AX_MAP(ax_sought, BPF_MAP_TYPE_HASH, struct ax_sought, u32, 1024, 0);
 AX_MAP(ax_rt_set, BPF_MAP_TYPE_ARRAY, u32, struct ax_rt_set, AX_RT_SETS, 0);
 AX_MAP(ax_rt_seg, BPF_MAP_TYPE_HASH, struct ax_rt_key, struct ax_rt_bits, 8192, 0);
 

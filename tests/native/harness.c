@@ -33,6 +33,7 @@ static void define(void)
 	nx_define(&ax_free, "ax_free", VALUE(ax_free, type), 0, sizeof(u32), VALUE(ax_free, max_entries), 0);
 	DEFINE(ax_ctl);
 	DEFINE(ax_filters);
+	DEFINE(ax_sought);
 	DEFINE(ax_rt_set);
 	DEFINE(ax_rt_seg);
 	nx_define(&ax_flows, "ax_flows", VALUE(ax_flows, type), 0, 0, VALUE(ax_flows, max_entries), 0);
@@ -61,7 +62,7 @@ NX_UNWATCHED void nx_reset(const struct nx_options *o)
 	};
 	static const char *const names[] = {
 		"ax_stash", "ax_stats", "ax_series", "ax_routes", "ax_wl", "ax_wl_seen", "ax_ctl", "ax_filters",
-		"ax_rt_set", "ax_rt_seg", "ax_flows",
+		"ax_sought", "ax_rt_set", "ax_rt_seg", "ax_flows",
 	};
 
 	if (!defined)

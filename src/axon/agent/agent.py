@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from axon.agent import matching, process
-from axon.agent.observers import Observer, Observers
+from axon.agent.observers import Observer, Observers, Wants
 from axon.agent.points import refuse_others
 from axon.agent.pump import Pump
 from axon.agent.report import Report
@@ -113,6 +113,8 @@ class Agent:
         self._observers = Observers(
             kernel.filters,
             kernel.ctl,
+            ask=kernel.ask_cgroups,
+            by_cgroup=kernel.abi.enum("ax_filter_field")["AX_FILTER_CGROUP"],
             drain=self._pump.read,
             start=self._pump.start,
             stop=self._pump.stop,
@@ -230,7 +232,13 @@ class Agent:
     def _tick(self) -> None:
         began = time.perf_counter()
         # Each whatever has failed before, and policies early: who has started waits to be known.
-        looks = (self._pump.read, self._look_at_policies, self._ticker.look, self._look_at_links)
+        looks = (
+            self._pump.read,
+            self._look_at_policies,
+            self._ticker.look,
+            self._look_for_cgroups,
+            self._look_at_links,
+        )
         problem = "\n".join(dict.fromkeys(filter(None, map(self._fault, looks))))
         if not problem and not self._attached:
             problem = "A program is not attached any more; restart the agent."
@@ -267,6 +275,11 @@ class Agent:
     def _look_at_links(self) -> None:
         if self._ticks % _LINKS_EVERY == 0:
             self._attached = self._kernel.links_alive()
+
+    def _look_for_cgroups(self) -> None:
+        self._observers.refresh()
+        if not self._observers.by_cgroup:
+            self._ticker.watch_cgroups(on=False)
 
     def _take(self, flows: matching.Flows) -> None:
         self._ticker.take(flows)
@@ -342,13 +355,17 @@ class Agent:
     def follow(self, wanted: FlowFilter, *, rate: float, limit: int) -> Observer:
         """Begin a stream of at most `rate` flows a second, and `limit` in all unless that is 0."""
         ticker = self._ticker
-        cgroups = ticker.cgroups_of(wanted.service) if wanted.service else ()
+        cgroups = matching.cgroups_for(wanted)
+        if cgroups:
+            ticker.watch_cgroups(on=True)
+        wants = Wants(
+            ticker.reader.read,
+            (lambda: cgroups.which(ticker.named_cgroups())) if cgroups else None,
+            lambda records: self._is_of(wanted, records),
+            exact=cgroups.exact if cgroups else not wanted.service,
+        )
         record = matching.compile_filter(self._kernel.abi, wanted, cgroups)
-
-        def read(records: matching.Flows) -> list[schema.Flow]:
-            return ticker.reader.read(records[self._is_of(wanted, records)])
-
-        return self._observers.open(record, rate=rate, limit=limit, read=read)
+        return self._observers.open(record, wants, rate=rate, limit=limit)
 
     def finish(self, stream: int) -> schema.Finish | None:
         """End a stream by its id; None if there is none."""

@@ -7,7 +7,8 @@ Both read `use` and `negate` in the same way: a request passes if every test in 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from axon.api.filters import FlowFilter, Network
 from axon.arrays import among
+from axon.identity import is_placed
 from axon.kernel import Abi
 
 Flows = NDArray[Any]
@@ -46,21 +48,45 @@ def method_names(abi: Abi) -> dict[int, str]:
     return {number: "_OTHER" if name == "OTHER" else name for number, name in names.items()}
 
 
-def compile_filter(abi: Abi, wanted: FlowFilter, cgroups: Iterable[int] = ()) -> Any:
-    """Return the ax_filter for what the kernel can test.
+@dataclass(frozen=True, slots=True)
+class Cgroups:
+    """What the kernel, which knows no services, tests for instead: cgroups, or none of them."""
 
-    It does not know services. `cgroups` are those in which the wanted one runs: if it is a single
-    one, the kernel tests for that, and less is left for user space to throw away.
+    which: Callable[[Mapping[int, str]], set[int]]
+    """Returns them, of the units' and containers' names by cgroup."""
+    exact: bool
+    """Whether that test is the service's own; else others pass it too."""
+    negate: bool
+
+
+def cgroups_for(wanted: FlowFilter) -> Cgroups | None:
+    """Return what to test for in the stead of a filter's service; None: nothing.
+
+    A unit or container is its cgroups. A process is known by more than its cgroup, but it is in none that
+    is somebody else's.
     """
+    service, negate = wanted.service, "service" in wanted.negate
+    if is_placed(service):
+        return Cgroups(
+            lambda named: {c for c in named if named[c] == service}, exact=True, negate=negate
+        )
+    if service and not negate:
+        return Cgroups(
+            lambda named: {c for c in named if named[c] != service}, exact=False, negate=True
+        )
+    return None
+
+
+def compile_filter(abi: Abi, wanted: FlowFilter, cgroups: Cgroups | None = None) -> Any:
+    """Return the ax_filter for what the kernel can test, with `cgroups` for the service."""
     record = np.zeros((), abi.filter)
     bits = abi.enum("ax_filter_field")
     used = [name for name in wanted.used if name in _BITS]
     record["use"] = sum(bits[_BITS[name]] for name in used)
     record["negate"] = sum(bits[_BITS[name]] for name in used if name in wanted.negate)
-    groups = set(cgroups)
-    if wanted.service and len(groups) == 1 and "service" not in wanted.negate:
+    if cgroups:
         record["use"] |= bits["AX_FILTER_CGROUP"]
-        record["cgroup"] = groups.pop()
+        record["negate"] |= bits["AX_FILTER_CGROUP"] if cgroups.negate else 0
     for name in used:
         _FILL[name](record, wanted, abi)
     return record

@@ -125,12 +125,13 @@ class Ticker:
             self.traffic.take(flows)
         self._names.forget(set(), self._ends.learn(flows))
 
-    def cgroups_of(self, service: str) -> set[int]:
-        """Return the cgroups in which a service has been seen."""
-        if self.snapshot is None:
-            return set()
-        mine = np.array([one.service == service for one in self.series], np.bool_)
-        return set(self.snapshot.keys["cgroup"][mine[self.rows]].tolist())
+    def named_cgroups(self) -> dict[int, str]:
+        """Return what the unit or container of each cgroup is called that has one."""
+        return self._identity.named()
+
+    def watch_cgroups(self, *, on: bool) -> None:
+        """Have every look find the cgroups that are new, because somebody waits for them."""
+        self._identity.watch(on=on)
 
     def remember(self, hours: float) -> None:
         """Begin to remember what is asked."""

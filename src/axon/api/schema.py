@@ -155,6 +155,9 @@ class Finish(_Struct, frozen=True, tag="end", tag_field="type"):
     """Requests that passed the filters while the stream was open."""
     shown: int
     """How many of them were in the stream; the rest fell to the rate bound or a full buffer."""
+    at_least: bool = False
+    """Whether more may have matched: a service that is a process is told from others of its cgroup
+    behind the rate bound only."""
 
 
 class Recent(_Struct, frozen=True):

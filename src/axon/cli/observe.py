@@ -2,7 +2,8 @@
 
 Without --follow it shows the newest requests that the agent has kept; with it, requests as they happen
 until Ctrl-C. The filters are applied in the kernel, before the bound on how many are shown. The last
-line, on standard error, says how many matched and how many were shown.
+line, on standard error, says how many matched and how many were shown. It says "at least" where a
+service that is a process, and no unit or container, had to be told from others behind that bound.
 
   axon observe --follow --status 5xx
   axon observe --follow --service nginx.service --min-duration 100ms
@@ -62,11 +63,11 @@ def run(arguments: argparse.Namespace) -> int:
     agent = client(arguments)
     show = _printer(arguments.output)
     if arguments.follow:
-        matched, shown = _follow(agent, wanted, arguments, show)
+        counts = _follow(agent, wanted, arguments, show)
     else:
-        matched, shown = _recent(agent, wanted, arguments, show)
+        counts = _recent(agent, wanted, arguments, show)
     sys.stdout.flush()
-    print(f"{matched:,} matched, {shown:,} shown", file=sys.stderr)
+    print(counts, file=sys.stderr)
     return 0
 
 
@@ -79,25 +80,25 @@ def _check(arguments: argparse.Namespace) -> None:
         raise ValueError("argument --limit: must not be below 0")
 
 
-def _recent(
-    agent: Client, wanted: FlowFilter, arguments: argparse.Namespace, show: Printer
-) -> tuple[int, int]:
+def _recent(agent: Client, wanted: FlowFilter, arguments: argparse.Namespace, show: Printer) -> str:
     flows = agent.recent(wanted, last=_ALL)
     last = _NEWEST if arguments.last is None else arguments.last
     newest = flows[max(0, len(flows) - last) :]
     show(newest)
-    return len(flows), len(newest)
+    return _counts(len(flows), len(newest))
 
 
-def _follow(
-    agent: Client, wanted: FlowFilter, arguments: argparse.Namespace, show: Printer
-) -> tuple[int, int]:
+def _follow(agent: Client, wanted: FlowFilter, arguments: argparse.Namespace, show: Printer) -> str:
     options = {"last": arguments.last or 0, "limit": arguments.limit}
     with agent.follow(wanted, rate=arguments.rate, **options) as stream:
         with contextlib.suppress(KeyboardInterrupt):  # the usual way to end
             show(stream)
         finish = stream.finish()
-    return (finish.matched, finish.shown) if finish else (0, 0)
+    return _counts(finish.matched, finish.shown, more=finish.at_least) if finish else _counts(0, 0)
+
+
+def _counts(matched: int, shown: int, *, more: bool = False) -> str:
+    return f"{'at least ' if more else ''}{matched:,} matched, {shown:,} shown"
 
 
 Printer = Callable[[Iterable["Flow"]], None]

@@ -64,6 +64,7 @@ class Identity:
         """What was looked for in vain: how often, and when last."""
         self._wanted: set[Hashable] = set()
         self._next_walk = self._next_scan = 0
+        self._watched = False
         self._walk()
         self._scan()
 
@@ -116,6 +117,17 @@ class Identity:
                 found.append((cgroup, owner.comm, listener.port, self._name(listener)))
         return found
 
+    def named(self) -> dict[int, str]:
+        """Return what the unit or container of each cgroup is called that has one, as of the last walk."""
+        names = ((cgroup, self._places.named(path)) for cgroup, path in self._tree.there())
+        return {cgroup: name for cgroup, name in names if name}
+
+    def watch(self, *, on: bool) -> None:
+        """Have every refresh walk the cgroups, because somebody waits for new ones; begin now."""
+        if on:
+            self._walk()
+        self._watched = on
+
     def refresh(self) -> set[str]:
         """Look for what was asked for in vain; return the names that are outdated now.
 
@@ -125,6 +137,7 @@ class Identity:
         now = self._clock()
         wanted = {w for w in self._wanted if self._worth(w, now)}
         walk = now >= self._next_walk and any(isinstance(w, int) for w in wanted)
+        walk = walk or self._watched
         look = now >= self._next_scan and any(not isinstance(w, int) for w in wanted)
         if walk:
             self._walk()

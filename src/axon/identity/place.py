@@ -48,6 +48,7 @@ _NAMED = (
     ("lxc", re.compile(r"lxc\.payload\.(.+)"), printable),
     ("machine", re.compile(r"machine-(.+)\.scope"), _of_systemd),
 )
+_CONTAINERS = {*_RUNTIMES.values(), *(runtime for runtime, *_ in _NAMED), "pod", "container"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,13 @@ def place(path: str) -> Place:
         elif part.endswith(".service") and not _TRANSIENT.fullmatch(part):
             unit = _of_systemd(part)
     return Place(path, unit, "" if slice_ == _SYSTEM else _of_systemd(slice_))
+
+
+def is_placed(name: str) -> bool:
+    """Return whether a service of this name is a unit or a container, and no process by its name and port."""
+    runtime, _, rest = name.partition(":")
+    named = runtime in _CONTAINERS and rest != "" and not rest.isdecimal()
+    return named or name.endswith(".service")
 
 
 def undisputed(path: str, root: Path) -> str:

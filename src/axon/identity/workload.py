@@ -49,9 +49,7 @@ class Places:
 
         `port` is what the process listens on, 0 if nothing.
         """
-        if path not in self._known:
-            self._known[path] = self._look_up(path)
-        where, name, namespace = self._known[path]
+        where, name, namespace = self._place(path)
         if not name:
             name = process or ("" if port else UNKNOWN)
             if port:
@@ -65,6 +63,10 @@ class Places:
             process=process,
             cgroup=path,
         )
+
+    def named(self, path: str) -> str:
+        """Return what the unit or container of a cgroup is called; nothing where it is of none."""
+        return self._place(path)[1]
 
     def keep(self, paths: Collection[str]) -> None:
         """Forget all but these."""
@@ -84,6 +86,11 @@ class Places:
             if after != before:
                 changed.add(path)
         return changed
+
+    def _place(self, path: str) -> _Known:
+        if path not in self._known:
+            self._known[path] = self._look_up(path)
+        return self._known[path]
 
     def _look_up(self, path: str) -> _Known:
         where = place(path)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from axon.arrays import among
 from axon.errors import KernelError
 from axon.kernel import bpf
 from axon.kernel.abi import Abi
@@ -229,6 +230,20 @@ class Kernel:
             bits["word"][i] = words
         table.update_many(rows, bits)
         self._maps["ax_rt_set"].update(set_index, rt_set)
+
+    def ask_cgroups(self, number: int, cgroups: Collection[int]) -> None:
+        """Set which cgroups a filter is about (AX_FILTER_CGROUP); raise OSError if they do not fit.
+
+        If it is about others already, programs may find some of both meanwhile.
+        """
+        table = self._maps["ax_sought"]
+        keys = table.keys()
+        mine = keys[keys["filter"] == number]
+        table.delete_many(mine[~among(mine["cgroup"], list(cgroups))])
+        coming = sorted(set(cgroups).difference(mine["cgroup"].tolist()))
+        more = np.zeros(len(coming), table.key)
+        more["cgroup"], more["filter"] = coming, number
+        table.update_many(more, np.ones(len(more), table.value))
 
     def ring(self) -> FlowRing:
         """Return the reader of flow records."""

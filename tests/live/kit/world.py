@@ -102,6 +102,15 @@ class Place:
         finally:
             self._move(self._cgroup)
 
+    @contextmanager
+    def starting_in(self, cgroup: Path) -> Iterator[None]:
+        """Have the programs that are started here meanwhile be in another cgroup."""
+        before, self._cgroup = self._cgroup, cgroup
+        try:
+            yield
+        finally:
+            self._cgroup = before
+
     def _move(self, cgroup: Path) -> None:
         os.close(self._ask("write", str(cgroup / "cgroup.procs"), "0"))
 

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from axon.agent.flows import Reader, Store, Who
-from axon.agent.matching import compile_filter, method_names, passes
+from axon.agent.matching import cgroups_for, compile_filter, method_names, passes
 from axon.api.filters import METHODS, FlowFilter, parse
 from axon.api.schema import End
 from axon.kernel import Abi, load_abi
@@ -139,15 +139,38 @@ def test_the_apis_methods_are_the_kernels(abi: Abi) -> None:
     assert set(method_names(abi).values()) == set(METHODS)
 
 
-def test_a_service_in_one_cgroup_is_tested_for_in_the_kernel(abi: Abi) -> None:
-    """With one cgroup the kernel's filter has it; with several, or turned round, it has not."""
+NAMED = {7: "web.service", 8: "docker:80", 9: "web.service"}
+
+
+@pytest.mark.parametrize(
+    ("service", "turned", "cgroups", "exact", "negate"),
+    [
+        ("web.service", False, {7, 9}, True, False),
+        ("web.service", True, {7, 9}, True, True),
+        ("docker:gone", False, set(), True, False),
+        ("python3:8080", False, {7, 8, 9}, False, True),
+        ("docker:80", False, {7, 9}, False, True),  # a container, or a process and its port
+    ],
+)
+def test_a_service_is_cgroups_to_the_kernel(
+    abi: Abi, service: str, turned: bool, cgroups: set[int], exact: bool, negate: bool
+) -> None:
+    """A unit or container is its cgroups, or none of them; a process is in no one else's."""
+    wanted = FlowFilter(service=service, negate=frozenset({"service"} if turned else ()))
+    found = cgroups_for(wanted)
+    assert found
+    assert (found.which(NAMED), found.exact, found.negate) == (cgroups, exact, negate)
     bit = abi.enum("ax_filter_field")["AX_FILTER_CGROUP"]
-    wanted = FlowFilter(service="web")
-    assert compile_filter(abi, wanted, [7])["use"] == bit
-    assert compile_filter(abi, wanted, [7])["cgroup"] == 7
-    assert compile_filter(abi, wanted, [7, 8])["use"] == 0
-    turned = FlowFilter(service="web", negate=frozenset({"service"}))
-    assert compile_filter(abi, turned, [7])["use"] == 0
+    record = compile_filter(abi, wanted, found)
+    assert (record["use"], record["negate"]) == (bit, bit if negate else 0)
+
+
+def test_what_is_not_a_process_may_be_in_any_cgroup(abi: Abi) -> None:
+    """Nothing is tested for in the kernel then."""
+    turned = FlowFilter(service="python3:8080", negate=frozenset({"service"}))
+    assert cgroups_for(turned) is None
+    assert compile_filter(abi, turned)["use"] == 0
+    assert cgroups_for(FlowFilter()) is None
 
 
 @pytest.mark.parametrize(

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from axon.agent.agent import Agent
-from axon.errors import KernelError
+from axon.errors import KernelError, SettingsError
 from axon.settings import Settings
 
 
@@ -18,7 +20,8 @@ def agent(look: Callable[[], None]) -> Agent:
     """Return an agent that has been attached, and looks in this way."""
     made: Any = Agent(Settings())
     made._pump = SimpleNamespace(read=lambda: None)
-    made._ticker = SimpleNamespace(look=look)
+    made._ticker = SimpleNamespace(look=look, watch_cgroups=lambda **_: None)
+    made._observers = SimpleNamespace(refresh=lambda: None, by_cgroup=False)
     made._kernel = SimpleNamespace(links_alive=lambda: True)
     made._report = SimpleNamespace(tick_seconds=0.0)
     made._policies = None
@@ -132,3 +135,15 @@ async def test_nothing_that_fails_ends_the_looks(monkeypatch: pytest.MonkeyPatch
     finally:
         ticking.cancel()
     assert not faults
+
+
+async def test_routes_are_read_before_anything_is_attached(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that cannot be used, a pipe that nobody writes to for one, is told and leaves no trace."""
+    attached: list[object] = []
+    monkeypatch.setattr("axon.agent.agent.attach", lambda *_, **__: attached.append(1))
+    os.mkfifo(tmp_path / "routes")
+    with pytest.raises(SettingsError, match="is not a regular file: set routes to"):
+        await Agent(Settings(routes=tmp_path / "routes")).start()
+    assert not attached

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from axon.agent.observers import Observer, Observers
+from axon.agent.observers import Observer, Observers, Wants
 from axon.api.schema import Finish, Flow
 from axon.api.source import BusyError
 from axon.kernel import Abi, load_abi
 from tests.unit.api.source import FLOW
+
+BY_CGROUP = 256
 
 
 class Case:
@@ -27,9 +31,23 @@ class Case:
         self.ctl["filters"] = 0xFF
         self.watching = 0
         self.waiting: list[NDArray[Any]] = []
+        self.sought: dict[int, set[int]] = {}
+        self.room = 1024
         self.observers = Observers(
-            self.filters, self.ctl, drain=self.drain, start=self.start, stop=self.stop
+            self.filters,
+            self.ctl,
+            ask=self.ask,
+            by_cgroup=BY_CGROUP,
+            drain=self.drain,
+            start=self.start,
+            stop=self.stop,
         )
+
+    def ask(self, number: int, cgroups: Collection[int]) -> None:
+        """Note which cgroups a filter is about."""
+        if len(cgroups) > self.room:
+            raise OSError(errno.E2BIG, "Argument list too long")
+        self.sought[number] = set(cgroups)
 
     def drain(self) -> None:
         """Hand out what waits."""
@@ -48,7 +66,16 @@ class Case:
     def open(self, limit: int = 0, rate: float = 100) -> Observer:
         """Observe everything."""
         record = np.zeros((), self.abi.filter)
-        return self.observers.open(record, rate=rate, limit=limit, read=self.read)
+        return self.observers.open(record, Wants(self.read), rate=rate, limit=limit)
+
+    def seek(self, where: set[int], *, exact: bool = True) -> Observer:
+        """Observe some cgroups; of others' records those of port 80 are wanted."""
+        record = np.zeros((), self.abi.filter)
+        record["use"] = BY_CGROUP | 1
+        wants = Wants(
+            self.read, lambda: set(where), lambda records: records["lport"] == 80, exact=exact
+        )
+        return self.observers.open(record, wants, rate=100, limit=0)
 
     def records(self, n: int, matched: int) -> NDArray[Any]:
         """Return records that some filters have matched."""
@@ -148,3 +175,47 @@ async def test_filters_run_out(case: Case) -> None:
     assert case.open().id == 9
     case.observers.finish_all()
     assert len(case.observers) == 0
+
+
+async def test_a_filter_is_about_the_cgroups_of_now(case: Case) -> None:
+    """What a unit's cgroups are changes with every start of it; at the end nothing is left of them."""
+    where = {7}
+    observer = case.seek(where)
+    assert case.sought == {0: {7}}
+    assert case.observers.by_cgroup
+    where.clear()
+    where.update({8, 9})
+    case.observers.refresh()
+    assert case.sought == {0: {8, 9}}
+    case.observers.dispatch(case.records(3, 1))
+    case.filters["matched"][0] = 30
+    assert observer.finish() == Finish(matched=30, shown=3)
+    assert case.sought == {0: set()}
+    assert not case.observers.by_cgroup
+
+
+async def test_what_the_kernel_cannot_tell_apart_is_counted_behind_the_bound(case: Case) -> None:
+    """Others' requests are no match; where the bound has kept some back it is said that more may be."""
+    for kept_back in (0, 5):
+        observer = case.seek({7}, exact=False)
+        records = case.records(4, 1)
+        records["lport"][:3] = 80
+        case.observers.dispatch(records)
+        case.filters["matched"][0] = 4 + kept_back
+        assert observer.finish() == Finish(matched=3, shown=3, at_least=kept_back > 0)
+
+
+async def test_cgroups_that_do_not_fit(case: Case) -> None:
+    """The kernel tests for everything else then, and the rest is told apart behind the bound."""
+    where = {7}
+    observer = case.seek(where)
+    assert case.filters["use"][0] == BY_CGROUP | 1
+    case.room = 1
+    where.add(8)
+    case.observers.refresh()
+    assert case.filters["use"][0] == 1
+    records = case.records(4, 1)
+    records["lport"][:3] = 80
+    case.observers.dispatch(records)
+    case.filters["matched"][0] = 4
+    assert observer.finish() == Finish(matched=3, shown=3)

@@ -30,6 +30,27 @@ def test_units_containers_and_processes(host: Host) -> None:
     assert who.workload(unit, "nginx", 9000, server=False).name == "nginx.service"
 
 
+def test_the_cgroups_of_units_and_containers(host: Host) -> None:
+    """Each that has a name is known by it, soon after it was made where somebody waits for that."""
+    unit = host.cgroup("/system.slice/nginx.service")
+    host.cgroup("/user.slice/user-0.slice/session-3.scope")
+    who = host.identity()
+    assert who.named() == {unit: "nginx.service"}
+    box = host.cgroup(f"/system.slice/docker-{ID}.scope/inner")
+    who.refresh()
+    assert box not in who.named()
+    who.watch(on=True)
+    assert who.named()[box] == "docker:3f2a9c01d2e4"
+    host.cgroups.joinpath("system.slice/nginx.service").rename(host.root / "aside")
+    again = host.cgroup("/system.slice/nginx.service")
+    who.refresh()
+    assert [c for c, name in who.named().items() if name == "nginx.service"] == [again]
+    who.watch(on=False)
+    host.cgroup("/system.slice/late.service")
+    who.refresh()
+    assert "late.service" not in who.named().values()
+
+
 def test_an_unnamed_container_has_a_short_id(host: Host) -> None:
     """Without a runtime's files the id's first twelve digits stand for the container."""
     box = host.cgroup(f"/kubepods.slice/cri-containerd-{ID}.scope")

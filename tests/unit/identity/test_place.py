@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from axon.identity.place import Place, place, undisputed
+from axon.identity.place import Place, is_placed, place, undisputed
 from tests.unit.identity.host import ID, POD
 
 BURSTABLE = "/kubepods.slice/kubepods-burstable.slice"
@@ -119,3 +119,19 @@ def test_undisputed_and_not_to_be_looked_at(tmp_path: Path) -> None:
     (tmp_path / "a").symlink_to("a")
     with pytest.raises(OSError, match="symbolic links"):
         undisputed("/a/b/c", tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name", ["nginx.service", "docker:web", "lxc:a:80", "machine:db", "pod:ab"]
+)
+def test_names_of_units_and_containers(name: str) -> None:
+    """By its form a name is a unit's or a container's."""
+    assert is_placed(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["python3:8080", "curl", "docker:80", "docker", "docker:", "", ":80"]
+)
+def test_names_of_processes(name: str) -> None:
+    """By its form it is a process's, or may be."""
+    assert not is_placed(name)
