@@ -21,6 +21,7 @@ from pathlib import Path
 
 import pytest
 
+from axon.kernel import bpf
 from axon.kernel.system import cgroup_root
 from tests.live.kit.waiting import until
 from tests.privileges import NOBODY
@@ -351,6 +352,21 @@ def test_doctor_and_status_agree(watched: Site) -> None:
     status = json.loads(watched.axon("status", "-o", "json").stdout)
     assert status["healthy"]
     assert status["pin_dir"] == str(watched.pins)
+
+
+def test_a_sockmap_that_is_only_pinned(site: Site) -> None:
+    """The doctor finds one that no process holds, as root; who is not does not say that there is none."""
+    pin = site.pins.with_name(site.pins.name + "-sockmap")
+    with bpf.map_create(bpf.MAP_SOCKMAP, "ax_test", 4, 4, 1) as made:
+        bpf.obj_pin(made, pin)
+    try:
+        for before, here in ((), "here"), (NOBODY, "unknown"):
+            said = json.loads(site.axon("doctor", "-o", "json", before=before).stdout)
+            (row,) = (row for row in said["not_seen"] if row["name"] == "sockmap")
+            assert row["here"] == here
+            assert ("ax_test" in row["detail"]) == (here == "here")
+    finally:
+        pin.unlink()
 
 
 @pytest.mark.parametrize("verb", ["run", "detach", "policy mode"])

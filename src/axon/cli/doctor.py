@@ -10,7 +10,7 @@ import argparse
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from axon.cli.parser import add_config, add_output
@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     loaded = settings.load(file=arguments.config, flags=settings.flags_of(arguments))
     features = probe(loaded)
-    missing = unseen.look(counters=_counters(loaded))
+    missing = unseen.look(counters=_counters(loaded), sockmaps=_sockmaps())
     if arguments.output == "json":
         print(_json(features, missing))
     else:
@@ -63,6 +63,17 @@ def _counters(loaded: Settings) -> Mapping[str, int] | None:
     try:
         return Client(loaded.socket, timeout=2.0).status().counters
     except ApiError:
+        return None
+
+
+def _sockmaps() -> Collection[str] | None:
+    """Return the names of the kernel's maps that redirect sockets, or None if it may not be asked."""
+    from axon.errors import KernelError
+    from axon.kernel import bpf
+
+    try:
+        return bpf.maps_of(bpf.MAP_SOCKMAP, bpf.MAP_SOCKHASH)
+    except (OSError, KernelError):
         return None
 
 

@@ -6,7 +6,7 @@ Each test reads files below /proc and /sys; `root` stands for / so that tests ca
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,14 +33,19 @@ class Unseen:
     detail: str
 
 
-def look(root: Path = Path("/"), counters: Mapping[str, int] | None = None) -> list[Unseen]:
+def look(
+    root: Path = Path("/"),
+    counters: Mapping[str, int] | None = None,
+    sockmaps: Collection[str] | None = None,
+) -> list[Unseen]:
     """Return everything that is not seen, and whether it is on this host.
 
-    `counters` are a running agent's, for what only traffic can tell.
+    `counters` are a running agent's, for what only traffic can tell; `sockmaps` the names of the
+    kernel's maps that redirect sockets, None if it may not be asked.
     """
     return [
         _unix(root),
-        _sockmap(root),
+        _sockmap(root, sockmaps),
         _smc(root),
         _guests(root, "gVisor", _OWN_STACK, "a network stack of their own"),
         _guests(root, "Kata, other VMs", _OWN_KERNEL, "a kernel of their own"),
@@ -62,8 +67,9 @@ def _unix(root: Path) -> Unseen:
     )
 
 
-def _sockmap(root: Path) -> Unseen:
+def _sockmap(root: Path, maps: Collection[str] | None) -> Unseen:
     name = "sockmap"
+    effect = "data that it redirects does not pass the hooks"
     owners = set()
     for process in _processes(root):
         with suppress(OSError):
@@ -73,10 +79,15 @@ def _sockmap(root: Path) -> Unseen:
                         continue
                     if _SOCKMAPS.search(_read(process / "fdinfo" / descriptor.name) or ""):
                         owners.add((_read(process / "comm") or process.name).strip())
-    if not owners:
-        return Unseen(name, ABSENT, "no process holds a map that redirects sockets")
-    who = ", ".join(sorted(owners))
-    return Unseen(name, PRESENT, f"held by {who}: data that it redirects does not pass the hooks")
+    if owners:
+        return Unseen(name, PRESENT, f"held by {', '.join(sorted(owners))}: {effect}")
+    if maps is None:
+        return Unseen(name, UNKNOWN, f"root may ask the kernel for its maps; {effect}")
+    if maps:
+        # pinned, or used by a program that is attached
+        names = ", ".join(sorted({one or "a map without a name" for one in maps}))
+        return Unseen(name, PRESENT, f"{names}, which no process holds: {effect}")
+    return Unseen(name, ABSENT, "the kernel has no map that redirects sockets")
 
 
 def _smc(root: Path) -> Unseen:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import time
+from contextlib import suppress
 from ctypes import Structure, c_char, c_uint8, c_uint32, c_uint64
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
@@ -23,6 +25,7 @@ from axon.kernel.libbpf import (
 MAP_HASH, MAP_ARRAY = 1, 2
 MAP_PERCPU_HASH, MAP_PERCPU_ARRAY = 5, 6
 MAP_LRU_HASH, MAP_LRU_PERCPU_HASH = 9, 10
+MAP_SOCKMAP, MAP_SOCKHASH = 15, 18
 MAP_QUEUE, MAP_STACK, MAP_SK_STORAGE, MAP_RINGBUF = 22, 23, 24, 27
 PROG_SOCKET_FILTER, PROG_SCHED_CLS = 1, 3
 PROG_CGROUP_SKB, PROG_CGROUP_SOCK, PROG_CGROUP_SOCK_ADDR = 8, 9, 18
@@ -202,6 +205,22 @@ def btf_bytes(btf_id: int) -> bytes:
 def prog_by_id(prog_id: int) -> Fd:
     """Return a descriptor of the program with this id."""
     return Fd(check(lib().bpf_prog_get_fd_by_id(prog_id)))
+
+
+def maps_of(*kinds: int) -> list[str]:
+    """Return the name of every map of some kinds that the kernel has, whoever holds it.
+
+    Raise OSError where it may not be asked.
+    """
+    names = []
+    number = c_uint32()
+    while (result := lib().bpf_map_get_next_id(number, ctypes.byref(number))) != -errno.ENOENT:
+        check(result)
+        with suppress(FileNotFoundError), Fd(check(lib().bpf_map_get_fd_by_id(number))) as fd:
+            info = map_info(fd)
+            if info.type in kinds:
+                names.append(info.name.decode(errors="replace"))
+    return names
 
 
 def obj_get(path: Path) -> Fd:

@@ -179,6 +179,8 @@ _PROTOTYPES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "bpf_prog_query": (c_int, (c_int, c_int, c_uint32, _P, _P, POINTER(c_uint32))),
     "bpf_prog_test_run_opts": (c_int, (c_int, POINTER(TestRunOpts))),
     "bpf_prog_get_fd_by_id": (c_int, (c_uint32,)),
+    "bpf_map_get_next_id": (c_int, (c_uint32, POINTER(c_uint32))),
+    "bpf_map_get_fd_by_id": (c_int, (c_uint32,)),
     "bpf_map_create": (
         c_int,
         (c_int, c_char_p, c_uint32, c_uint32, c_uint32, POINTER(MapCreateOpts)),

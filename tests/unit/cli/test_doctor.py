@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,9 @@ from axon.cli.unseen import Unseen
 from tests.privileges import NOBODY
 
 
-def found(root: Path, **counters: int) -> dict[str, Unseen]:
+def found(root: Path, sockmaps: Collection[str] | None = (), **counters: int) -> dict[str, Unseen]:
     """Return what is found on a laid-out host, by name."""
-    return {row.name: row for row in unseen.look(root, counters or None)}
+    return {row.name: row for row in unseen.look(root, counters or None, sockmaps)}
 
 
 @pytest.fixture
@@ -70,6 +71,14 @@ def test_maps_that_redirect_sockets(host: Path) -> None:
     (host / "proc/1/fd/8").symlink_to("/dev/null")
     row = found(host)["sockmap"]
     assert (row.here, "systemd" in row.detail) == ("here", True)
+    assert found(host, sockmaps=None)["sockmap"] == row
+
+
+def test_maps_that_no_process_holds(host: Path) -> None:
+    """One that is pinned is named by its name; where the kernel may not be asked it is not said that there is none."""
+    row = found(host, sockmaps=["echo", ""])["sockmap"]
+    assert (row.here, row.detail.split(", which")[0]) == ("here", "a map without a name, echo")
+    assert found(host, sockmaps=None)["sockmap"].here == "unknown"
 
 
 @pytest.mark.parametrize(
@@ -142,6 +151,7 @@ def test_as_json(nobody: tuple[str, ...]) -> None:
     assert said["ok"] is False
     assert {row["state"] for row in said["features"]} <= {"ok", "degraded", "missing", "untried"}
     assert [row["name"] for row in said["not_seen"]][:2] == ["UNIX sockets", "sockmap"]
+    assert said["not_seen"][1]["here"] != "absent"
 
 
 def test_detaching_without_root(nobody: tuple[str, ...]) -> None:
