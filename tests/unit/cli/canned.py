@@ -24,11 +24,12 @@ class CannedStream:
 
     id = 7
 
-    def __init__(self, flow: schema.Flow, limit: int = 0) -> None:
+    def __init__(self, flow: schema.Flow, limit: int = 0, *, at_least: bool = False) -> None:
         self._flow = flow
         self._limit = limit
         self._shown = 0
         self._ended = False
+        self._at_least = at_least
 
     async def __aiter__(self) -> AsyncIterator[list[schema.Flow]]:
         """Yield flows until the stream is ended or has reached its limit."""
@@ -40,7 +41,7 @@ class CannedStream:
     def finish(self) -> schema.Finish:
         """End it: ten times as many requests matched as were shown."""
         self._ended = True
-        return schema.Finish(matched=self._shown * 10, shown=self._shown)
+        return schema.Finish(matched=self._shown * 10, shown=self._shown, at_least=self._at_least)
 
 
 class Canned:
@@ -131,10 +132,10 @@ class Canned:
         return self.flows[-last:] if last else []
 
     def follow(self, wanted: FlowFilter, *, rate: float, limit: int) -> CannedStream:
-        """Return the stream, and remember what was asked for."""
+        """Return the stream, and remember what was asked for; of a service more may have matched."""
         del rate
         self.asked = wanted
-        self.stream = CannedStream(samples.flow(), limit)
+        self.stream = CannedStream(samples.flow(), limit, at_least=wanted.service != "")
         return self.stream
 
     def finish(self, stream: int) -> schema.Finish | None:

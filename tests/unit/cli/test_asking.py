@@ -148,6 +148,12 @@ def test_observe_follows_until_its_limit(agent: Canned, capsys: Capture) -> None
     assert said.err == "50 matched, 5 shown\n"
 
 
+def test_observe_says_where_more_may_have_matched(agent: Canned, capsys: Capture) -> None:
+    """What is only a lower bound is not told as a count."""
+    assert main(["observe", "--follow", "--limit", "2", "--service", "curl"]) == 0
+    assert capsys.readouterr().err == "at least 20 matched, 2 shown\n"
+
+
 def test_observe_is_ended_by_ctrl_c(agent: Canned) -> None:
     """Ctrl-C is how one stops following: success, and the counts are said."""
     with subprocess.Popen(
