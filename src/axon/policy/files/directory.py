@@ -77,7 +77,7 @@ class Directory:
         The lock is a file of its own: whoever may read the directory could lock that.
         """
         lock = self.path / _LOCK
-        flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        flags = os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
             descriptor = os.open(lock, flags, 0o600)
         except (FileNotFoundError, NotADirectoryError) as error:

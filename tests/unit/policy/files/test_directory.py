@@ -258,3 +258,14 @@ def test_it_says_what_cannot_be_opened(tmp_path: Path) -> None:
         Directory(tmp_path / "absent").locked(),
     ):
         os.abort()
+
+
+def test_a_pipe_in_the_place_of_the_lock(tmp_path: Path) -> None:
+    """Neither who looks nor who writes is kept waiting by it."""
+    os.mkfifo(tmp_path / ".lock")
+    assert not busy(tmp_path)
+    with (
+        pytest.raises(PolicyError, match=r"Cannot write .*\.lock"),
+        Directory(tmp_path).locked(),
+    ):
+        pytest.fail("it is no lock")
