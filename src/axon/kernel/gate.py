@@ -5,6 +5,7 @@ There are two halves of everything; one is in use, the other may be written. See
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from functools import cached_property
@@ -198,13 +199,18 @@ class Gate:
     def write_keys(self, half: int, tables: Sequence[tuple[Array, Array]]) -> None:
         """Fill a half that is not in use: keys and values of targets, callers and addresses.
 
-        Raise OSError (E2BIG) when a table is full.
+        Raise OSError (E2BIG or ENOSPC) when a table is full.
         """
         for name, (keys, values) in zip(_KEYED, tables, strict=True):
-            table = self._maps[name]
-            old = table.keys()
-            table.delete_many(old[old["half"] == half])
-            table.update_many(keys.view(table.key) if len(keys) else keys, values)
+            try:
+                _fill(self._maps[name], half, keys, values)
+            except OSError as error:
+                if error.errno not in {errno.E2BIG, errno.ENOSPC}:
+                    raise
+                what = (
+                    f"The kernel's table {name} is full: there is no room for {len(keys):,} entries"
+                )
+                raise OSError(error.errno, what) from error
 
     def switch(self, generation: int) -> None:
         """Let a generation be the one in use."""
@@ -261,6 +267,27 @@ class Gate:
             raise AssertionError("an array has no missing entries")
         total: Array = values.sum(axis=0, dtype=np.uint64)
         return total
+
+
+def _fill(table: Map, half: int, keys: Array, values: Array) -> None:
+    """Have a half of a table be these entries. Most are what it was two generations ago."""
+    there, said = table.items()
+    mine = there["half"] == half
+    there, said = there[mine], said[mine]
+    before = dict(zip(_raw(there), _raw(said), strict=True))
+    wanted = np.ascontiguousarray(keys.view(table.key) if len(keys) else keys, table.key)
+    values = np.ascontiguousarray(values, table.value)
+    raw = _raw(wanted)
+    stay = set(raw)
+    table.delete_many(there[[key not in stay for key in before]])
+    fresh = [before.get(key) != value for key, value in zip(raw, _raw(values), strict=True)]
+    table.update_many(wanted[fresh], values[fresh])
+
+
+def _raw(rows: Array) -> list[bytes]:
+    """Return the bytes of each row."""
+    data, size = rows.tobytes(), rows.dtype.itemsize
+    return [data[at : at + size] for at in range(0, len(data), size)]
 
 
 def names_in(table: Map) -> dict[int, str]:

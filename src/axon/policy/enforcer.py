@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 
 from axon.errors import PolicyError
+from axon.garbage import unsearched
 from axon.kernel.gate import Gate
 from axon.policy.compiler.arena import Arena, Placement, taken
 from axon.policy.compiler.compile import Bounds, Compiled, Compiler, Host, for_half, name_of
@@ -41,7 +42,8 @@ class Enforcer:
         bound: the old ones stay in force then.
         """
         self.cramped = False
-        compiled = self._compiler.compile(policies, host)
+        with unsearched():
+            compiled = self._compiler.compile(policies, host)
         # For who comes later there may be more than that, and who is there is taken over with it.
         if self._accepted is not None and compiled.policies != self._accepted:
             self._arena.check(compiled.images)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from axon.errors import PolicyError
 from axon.policy.compiler import layout
-from axon.policy.compiler.image import Image
+from axon.policy.compiler.image import Image, entries_at
 
 FIRST = 8
 """Cells in front that stay 0: an empty bitmap is among them."""
@@ -111,9 +111,11 @@ class Arena:
             writes.append((base, image.placed(base)))
         entries = np.zeros(len(images) + 1, layout.SET)
         entries[0]["serial"] = self._serial - 1
-        for i, image in enumerate(images, 1):
-            place = places[image.digest]
-            entries[i] = image.entry_at(place.base, place.serial)
+        if images:
+            given = [places[image.digest] for image in images]
+            entries[1:] = entries_at(
+                images, [place.base for place in given], [place.serial for place in given]
+            )
         return Placement(entries, tuple(writes), places)
 
     def holds(self, images: Sequence[Image]) -> bool:

@@ -46,14 +46,17 @@ class Image:
         cells[self.high] += np.uint64(base << 32)
         return cells
 
-    def entry_at(self, base: int, serial: int) -> NDArray[Any]:
-        """Return the row of ax_pol_dir for that place, shape ()."""
-        entry = self.entry.copy()
-        for field in POINTERS:
-            if entry[field]:
-                entry[field] += base
-        entry["serial"] = serial
-        return entry
+
+def entries_at(
+    images: Sequence[Image], bases: Sequence[int], serials: Sequence[int]
+) -> NDArray[Any]:
+    """Return the rows of ax_pol_dir for images that begin at these cells of the arena."""
+    entries = np.array([image.entry for image in images], SET)
+    first = np.array(bases, np.uint32)
+    for field in POINTERS:
+        entries[field] += np.where(entries[field], first, np.uint32(0))
+    entries["serial"] = serials
+    return entries
 
 
 def build(

@@ -11,6 +11,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 from axon.errors import PolicyError
 from axon.files import UnfitError, read_regular
+from axon.garbage import unsearched
 from axon.policy.files.source import LARGEST
 
 Value = TypeVar("Value")
@@ -69,7 +70,8 @@ class Contents(Generic[Value]):
         if apart and not still:
             return self._says(prints)
         self._moving = None
-        self._taken = {file: self._take(file, *found) for file, found in read.items()}
+        with unsearched():
+            self._taken = {file: self._take(file, *found) for file, found in read.items()}
         return True
 
     @property

@@ -18,7 +18,7 @@ from axon.policy.compiler import layout
 from axon.policy.compiler.arena import FIRST, taken
 from axon.policy.compiler.bitmaps import Cells
 from axon.policy.compiler.hashing import Hashes, mixed
-from axon.policy.compiler.image import Image
+from axon.policy.compiler.image import Image, entries_at
 from axon.policy.compiler.tables import arrange
 from axon.policy.language.model import ENTRIES
 from axon.policy.language.paths import DEPTH, LONGEST, TEXT
@@ -174,7 +174,7 @@ def test_an_image_is_moved_as_a_whole() -> None:
     moved = one != two
     assert 0 < np.count_nonzero(moved) == len(image.low) + len(image.high)
     assert set((two - one)[moved].tolist()) == {2000, 2000 << 32}
-    entries = image.entry_at(1000, 7), image.entry_at(3000, 8)
+    entries = entries_at([image, image], [1000, 3000], [7, 8])
     for field in layout.SET.names or ():
         if field in layout.POINTERS:
             first, second = int(entries[0][field]), int(entries[1][field])
