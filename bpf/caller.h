@@ -9,24 +9,34 @@
 
 #define AX_LOOPBACK_IFINDEX 1	/* in every network namespace (the kernel's LOOPBACK_IFINDEX) */
 
+/* The interface by which the packet came in; 0: this host sends it to a container. */
+static __always_inline u32 ax_came_by(struct __sk_buff *skb, const struct ax_gw *w)
+{
+	u32 here = AX_READ(skb->ifindex), came = AX_READ(skb->ingress_ifindex);
+
+	return w->in ? came : here;
+}
+
 /* The container on whose cable the packet came in; 0: it came in otherwise, or this host sent it. */
 static __always_inline struct ax_link *ax_from_container(struct __sk_buff *skb, const struct ax_gw *w)
 {
-	u32 key = AX_READ(skb->ifindex), came = AX_READ(skb->ingress_ifindex);
-	struct ax_link *link;
+	u32 key = ax_came_by(skb, w);
+	struct ax_link *link = bpf_map_lookup_elem(&ax_links, &key);
 
-	if (w->in)
-		key = came;
-	link = bpf_map_lookup_elem(&ax_links, &key);
 	return link && link->netns >= 0 ? link : 0;
 }
 
 /* Has this host sent the packet? */
 static __always_inline int ax_from_here(struct __sk_buff *skb, const struct ax_gw *w)
 {
-	u32 at = AX_READ(skb->ifindex), came = AX_READ(skb->ingress_ifindex);
+	return ax_came_by(skb, w) == (w->in ? 0 : AX_LOOPBACK_IFINDEX);
+}
 
-	return w->in ? !came : at == AX_LOOPBACK_IFINDEX;
+/* Does a packet come out of another container than what was sent on its connection before? A container may invent the
+ * addresses and numbers of another's connection. */
+static __always_inline int ax_from_elsewhere(struct __sk_buff *skb, const struct ax_gw *w, u32 before)
+{
+	return ax_came_by(skb, w) != before && ax_from_container(skb, w);
 }
 
 /* Who the caller is: by its socket if it is on this host, else by its address. What comes out of a container is a socket's

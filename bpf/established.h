@@ -56,7 +56,8 @@ static __always_inline void ax_gate_upgraded(struct ax_gate_state *s, const stru
 		s->r.phase = AX_G_LOST;
 }
 
-/* Brings a connection up to the generation in force: who asks, and whether what was decided before still holds. */
+/* Brings a connection up to the generation in force, and to where its packets come from: who asks, and whether what was
+ * decided before still holds. */
 static __always_inline int ax_gate_renew(struct __sk_buff *skb, u32 lvl, struct ax_gw *w, struct ax_gate_state *s,
 					 const struct ax_conn *c, u64 secret)
 {
@@ -68,6 +69,7 @@ static __always_inline int ax_gate_renew(struct __sk_buff *skb, u32 lvl, struct 
 	s->ident = w->ident;
 	s->block = w->block;
 	s->gen = w->gen;
+	s->came = ax_came_by(skb, w);
 	if (changed) {
 		s->memo_len = 0;
 		/* let by unread under another set */
@@ -146,7 +148,7 @@ static __always_inline int ax_gate_judge(struct __sk_buff *skb, u32 lvl, struct 
 	struct ax_gate_state *s = &g->s;
 	int r, past;
 
-	if (s->gen != w->gen && ax_gate_renew(skb, lvl, w, s, c, secret))
+	if ((s->gen != w->gen || ax_from_elsewhere(skb, w, s->came)) && ax_gate_renew(skb, lvl, w, s, c, secret))
 		return AX_DO_DROP;
 	w->ident = s->ident;
 	w->block = s->block;

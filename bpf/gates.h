@@ -45,6 +45,7 @@ struct ax_gate_state {
 	u16 memo_len;		/* of the last head, if it came alone in a packet; 0: none */
 	u8 open;
 	u8 doubtful;		/* a policy that audits has let by what is not strictly HTTP: servers may differ on what follows */
+	u32 came;		/* the interface by which its client's packets came when who asks was found out */
 	struct ax_reading r;
 };
 

@@ -1,0 +1,233 @@
+"""A container with raw sockets sends from addresses that are not its own: it is nobody there, and least of all who has them."""
+
+from __future__ import annotations
+
+import random
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from ipaddress import IPv4Network
+from pathlib import Path
+
+import pytest
+
+from axon.policy.compiler.compile import Host
+from axon.policy.language.labels import Party
+from axon.policy.language.model import Network
+from tests.live.kit.axon import Axon
+from tests.live.kit.gate import Guarded, caller_cgroup, rest
+from tests.live.kit.packet import ACK, PSH, SYN, Packet
+from tests.live.kit.wire import Listener, get, receive
+from tests.live.kit.world import Place, World, ip
+
+_NOBODY = "02:00:00:00:00:01"
+_FRONT = "from: [{podSelector: {matchLabels: {app: front}}}]"
+_POLICY = """
+apiVersion: axon.dev/v1alpha1
+kind: L7NetworkPolicy
+metadata: {{name: web}}
+spec:
+  podSelector: {{matchLabels: {{app: box}}}}
+  ingress:
+    - {peers}
+      httpRules: [{{path: /pub/*}}]
+"""
+
+
+@dataclass
+class Site:
+    """A host with three containers: one that serves, one that may ask it, and one that forges."""
+
+    host: Place
+    box: Place
+    friend: Place
+    forger: Place
+    guarded: Guarded
+    cgroup: Path
+    prefix: str
+    """What the addresses of the bridge begin with; empty where cables are routed."""
+
+    def address(self, who: str) -> str:
+        """Return the address of the server, of the friend, of the host, or one that nobody has."""
+        if self.prefix:
+            return self.prefix + {"host": "1", "box": "2", "friend": "3", "elsewhere": "9"}[who]
+        return {"host": "10.80.1.1", "box": "10.80.1.2", "friend": "10.80.2.2"}.get(
+            who, "10.80.2.9"
+        )
+
+    def force(self, peers: str, *labelled: str) -> None:
+        """Have a policy in force for the server; the friend, the host and so many addresses have the label."""
+        front = Party.of({"app": "front"})
+        cgroups = {self.cgroup.stat().st_ino: Party.of({"app": "box"}), caller_cgroup(): front}
+        networks: dict[Network, Party] = {IPv4Network(f"{one}/32"): front for one in labelled}
+        self.guarded.force(_POLICY.format(peers=peers), host=Host(cgroups, networks))
+
+    @contextmanager
+    def unheard(self, address: str) -> Iterator[None]:
+        """Have what the server answers to an address go to nobody: whose it is would end the connection."""
+        hop = address if self.prefix else "10.80.1.1"
+        to = ("-n", self.box.name, "neigh")
+        ip(*to, "replace", hop, "lladdr", _NOBODY, "dev", "eth0", "nud", "permanent")
+        yield
+        ip(*to, "del", hop, "dev", "eth0")
+
+
+def _cables(site_host: Place, places: tuple[Place, ...], bridge: str) -> None:
+    """Give each place a cable to the host, on a bridge or with a network of its own."""
+    host = ("-n", site_host.name)
+    if bridge:
+        ip(*host, "link", "add", "br0", "type", "bridge")
+        ip(*host, "addr", "add", f"{bridge}1/24", "dev", "br0")
+        ip(*host, "link", "set", "br0", "up")
+    for n, place in enumerate(places, 1):
+        name, inside = f"pod{n}", ("-n", place.name)
+        ip(*host, "link", "add", name, "type", "veth", "peer", "eth0", "netns", place.name)
+        ip(*host, "link", "set", name, "up")
+        ip(*inside, "link", "set", "eth0", "up")
+        if bridge:
+            ip(*host, "link", "set", name, "master", "br0")
+            ip(*inside, "addr", "add", f"{bridge}{n + 1}/24", "dev", "eth0")
+        else:
+            ip(*host, "addr", "add", f"10.80.{n}.1/24", "dev", name)
+            ip(*inside, "addr", "add", f"10.80.{n}.2/24", "dev", "eth0")
+            ip(*inside, "route", "add", "default", "via", f"10.80.{n}.1")
+            site_host.sysctl(f"net.ipv4.conf.{name}.rp_filter", "0")
+    for place in (site_host, *places):
+        place.sysctl("net.ipv4.tcp_timestamps", "0")
+    # no check of the host's own is to be what stops them
+    for name, value in (("ip_forward", 1), ("conf.all.rp_filter", 0), ("conf.all.accept_local", 1)):
+        site_host.sysctl(f"net.ipv4.{name}", str(value))
+
+
+@pytest.fixture(scope="module", params=["", "10.81.0."], ids=["routed", "bridged"])
+def site(world: World, judging: Axon, request: pytest.FixtureRequest) -> Iterator[Site]:
+    """Give the containers, and the gate where an agent would have it."""
+    kind = "b" if request.param else "r"
+    cgroup = world.cgroup / f"forged{kind}"
+    cgroup.mkdir()
+    host, friend, forger = (world.place(f"{name}{kind}") for name in ("fh", "ff", "fx"))
+    box = Place(f"{world.name}-fb{kind}", cgroup)
+    try:
+        _cables(host, (box, friend, forger), request.param)
+        guarded = Guarded(judging, host)
+        with guarded.everywhere():
+            yield Site(host, box, friend, forger, guarded, cgroup, request.param)
+    finally:
+        box.close()
+        for place in (host, friend, forger):
+            world.remove(place)
+        cgroup.rmdir()
+
+
+@pytest.fixture
+def listener(world: World, site: Site) -> Iterator[Listener]:
+    """Give the server."""
+    made = Listener(world, site.box, site.friend, site.address("box"))
+    site.guarded.release()
+    yield made
+    made.close()
+    site.guarded.release()
+
+
+class Forger:
+    """Sends from another's address out of the third container; what the server sends is seen, as if it had been guessed."""
+
+    def __init__(self, site: Site, listener: Listener, source: str, sport: int) -> None:
+        self.site = site
+        self.port = listener.port
+        self.seen = listener.keep(site.box.socket(socket.AF_PACKET, socket.SOCK_DGRAM))
+        self.seen.bind(("eth0", 3))
+        self._raw = listener.keep(
+            site.forger.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+        )
+        self.source, self.target = map(socket.inet_aton, (source, site.address("box")))
+        self.sport = sport
+        self.seq = random.getrandbits(32)
+        self.ack = 0
+
+    def send(self, flags: int, data: bytes = b"") -> None:
+        """Send a segment."""
+        packet = Packet(
+            to_server=True, source=self.source, target=self.target, sport=self.sport, dport=self.port,
+            seq=self.seq, ack=self.ack, flags=flags, window=0xFFFF, options=b"", data=data,
+        )  # fmt: skip
+        self._raw.sendto(packet.raw(), (socket.inet_ntoa(self.target), 0))
+        self.seq = (self.seq + len(data) + bool(flags & SYN)) % 2**32
+
+    def connect(self) -> None:
+        """Shake hands with numbers that the server has told somebody else."""
+        self.send(SYN)
+        answer = self._last(lambda p: bool(p.flags & SYN) and p.sport == self.port, 5)
+        assert answer, "the server has not answered"
+        self.ack = (answer.seq + 1) % 2**32
+        self.send(ACK)
+
+    def join(self) -> None:
+        """Go on where another's connection stands."""
+        last = self._last(lambda p: (p.sport, p.dport) == (self.sport, self.port), 0.5)
+        assert last, "nothing was sent on the connection"
+        self.seq, self.ack = (last.seq + len(last.data)) % 2**32, last.ack
+
+    def _last(self, good: Callable[[Packet], bool], seconds: float) -> Packet | None:
+        """Return the last good segment of a while, a SYN at once."""
+        found, deadline = None, time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            self.seen.settimeout(left)
+            try:
+                packet = Packet.parse(self.seen.recv(1 << 17), to_server=True)
+            except TimeoutError:
+                break
+            if packet and good(packet):
+                found = packet
+                if packet.flags & SYN:
+                    break
+        return found
+
+
+@pytest.mark.parametrize("who", ["friend", "host", "elsewhere"])
+def test_a_connection_of_another(site: Site, listener: Listener, who: str) -> None:
+    """A connection from another container's address, the host's, or another host's is nobody's, also
+    if that address has the label.
+    """
+    source = site.address(who)
+    for peers in ("{}", _FRONT):
+        site.force("from: []" if peers == "{}" else peers, source)
+        forger = Forger(site, listener, source, random.randrange(30_000, 60_000))
+        with site.unheard(source):
+            forger.connect()
+            server = listener.accept()
+            forger.send(ACK | PSH, get("/pub/forged"))
+            if peers == "{}":  # nothing else stops it
+                assert receive(server, len(get("/pub/forged"))) == get("/pub/forged")
+            else:
+                assert rest(server, 1).data == b""
+
+
+@pytest.mark.parametrize("path", ["/pub/forged", "/pub/a"])
+@pytest.mark.parametrize("who", ["friend", "host"])
+def test_within_a_connection_of_another(
+    site: Site, listener: Listener, who: str, path: str
+) -> None:
+    """A request within another's connection, with all the right numbers, is not that one's either: neither a new one
+    nor what it has asked itself.
+    """
+    listener.client = getattr(site, who)
+    for peers in ("from: []", _FRONT):
+        site.force(peers)
+        client = listener.dial()
+        source, sport = client.getsockname()
+        forger = Forger(site, listener, source, sport)
+        server = listener.accept()
+        for _ in range(2):
+            client.sendall(get("/pub/a"))
+            assert receive(server, len(get("/pub/a"))) == get("/pub/a")
+            server.sendall(b"HTTP/1.1 204 Nothing\r\n\r\n")
+            receive(client, 24)
+        forger.join()
+        forger.send(ACK | PSH, get(path))
+        if peers == _FRONT:
+            assert rest(server, 1).data == b""
+        else:
+            assert receive(server, len(get(path))) == get(path)
