@@ -23,6 +23,14 @@ SECTIONS: Mapping[str, Sequence[Callable[[], Table]]] = {
     "bulk": (bulk.measure,),
 }
 
+PARTS = {
+    f"{name}/{measure.__module__.rpartition('.')[2]}": (measure,)
+    for name, measures in SECTIONS.items()
+    if len(measures) > 1
+    for measure in measures
+}
+"""The measurements of sections that have several, each by itself."""
+
 
 def main() -> int:
     """Measure; with no names given, or when told to, also write docs/bench.md and the README's table."""
@@ -30,15 +38,15 @@ def main() -> int:
     parser.add_argument(
         "section",
         nargs="*",
-        choices=[[], *SECTIONS],
-        help=f"of {', '.join(SECTIONS)}; default: all",
+        choices=[[], *SECTIONS, *PARTS],
+        help=f"of {', '.join([*SECTIONS, *PARTS])}; default: all",
     )
     parser.add_argument(
         "--write", action="store_true", help="write what is measured into the page, beside the rest"
     )
     arguments = parser.parse_args()
     names = arguments.section or list(SECTIONS)
-    whole = len(names) == len(SECTIONS)
+    whole = set(names) >= SECTIONS.keys()
     if os.geteuid() != 0:
         sys.exit("bench: loading programs into the kernel needs root: sudo make bench")
     if arguments.write and not whole and not report.is_of_this_machine():
@@ -46,7 +54,7 @@ def main() -> int:
     tables = []
     for name in names:
         print(f"# {name} ...", file=sys.stderr, flush=True)
-        for measure in SECTIONS[name]:
+        for measure in PARTS.get(name) or SECTIONS[name]:
             try:
                 tables.append(measure())
             except (BenchError, AxonError) as e:

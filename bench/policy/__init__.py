@@ -1,7 +1,7 @@
-"""What judging costs: allowed and denied requests beside other ways to do it, and nanoseconds by the number of rules."""
+"""What judging costs: requests beside other ways to do it, nanoseconds by the number of rules, how long a change takes."""
 
 from __future__ import annotations
 
-from bench.policy import allowed, denied, elsewhere, verdict
+from bench.policy import allowed, changes, denied, elsewhere, verdict
 
-MEASURES = (allowed.measure, elsewhere.measure, denied.measure, verdict.measure)
+MEASURES = (allowed.measure, elsewhere.measure, denied.measure, verdict.measure, changes.measure)
