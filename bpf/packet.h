@@ -20,6 +20,18 @@ static __always_inline int ax_is_tls(const u8 *bytes)
 	return bytes[0] == 0x16 && bytes[1] == 3;
 }
 
+/* The longest record (RFC 5246 section 6.2.3; TLS 1.3 allows less). */
+#define AX_TLS_RECORD (16384 + 2048)
+
+/* Any record, of those that an older connection may begin a turn with (RFC 8446 section 5.1, for all versions): what
+ * HTTP says does not begin with a byte below 0x20, and the rest of a body that looks like this is one in millions. */
+static __always_inline int ax_is_tls_record(const u8 *bytes)
+{
+	u32 len = bytes[3] << 8 | bytes[4];
+
+	return (bytes[0] & 0xfc) == 0x14 && bytes[1] == 3 && bytes[2] >= 1 && bytes[2] <= 4 && len && len <= AX_TLS_RECORD;
+}
+
 /* A connection we have not met: fresh, or older than us, or born with data that met its listener. Another core may meet
  * it beside us: its state appears whole, and the one that comes second finds it there. */
 AX_GLOBAL int ax_meet(struct __sk_buff *skb, u32 lvl)
@@ -221,7 +233,7 @@ AX_GLOBAL int ax_recognise(struct __sk_buff *skb, u32 lvl)
 		n = 64;
 	if (ax_load(skb, lvl, 0, 0, n))
 		return 0;
-	if (n >= 3 && ax_is_tls(w->win)) {
+	if (c->kind == AX_KIND_SYNC ? n >= 5 && !c->req.n && ax_is_tls_record(w->win) : n >= 3 && ax_is_tls(w->win)) {
 		c->kind = AX_KIND_TLS;
 		ax_count(AX_CONN_TLS);
 		return 0;
@@ -715,6 +727,13 @@ static __always_inline int ax_short(struct __sk_buff *skb, u32 lvl, struct ax_wo
 	return len == h->memo_len ? ax_again(skb, w, c, ctl, seq, len) : 0;
 }
 
+/* On a connection found in mid-stream a turn's first packet decides: is this one behind it? ax_parse would do nothing
+ * about it. The rest of a body may be as long as it likes; the turn ends when the other side says something. */
+static __always_inline int ax_in_turn(const struct ax_conn *c, u32 dir, u8 flags)
+{
+	return c->kind == AX_KIND_SYNC && c->turns && !(c->flags & AX_C_DIR) == !dir && !(flags & AX_TCP_RST) && !c->doubt;
+}
+
 /* 1: let the packet by. */
 static __always_inline int ax_packet(struct __sk_buff *skb, u32 dir)
 {
@@ -767,7 +786,7 @@ static __always_inline int ax_packet(struct __sk_buff *skb, u32 dir)
 	if (!sk || sk->protocol != AX_IPPROTO_TCP)
 		return 1;
 	c = bpf_sk_storage_get(&ax_conns, sk, 0, 0);
-	if (c ? c->kind >= AX_KIND_CLOSED : !len)
+	if (c ? c->kind != AX_KIND_HTTP && (c->kind >= AX_KIND_CLOSED || ax_in_turn(c, dir, flags)) : !len)
 		return 1;
 	w = ax_claim((u64)(long)skb, &lvl);
 	if (!w)

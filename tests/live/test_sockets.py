@@ -82,15 +82,44 @@ def test_older_connection_ends(quiet: Listener, attach_live: Attacher) -> None:
 
 
 def test_older_tls_connection(quiet: Listener, attach_live: Attacher) -> None:
-    """An older connection with something else on it is given up before long."""
-    wire = quiet.connect()
-    wire.exchange(b"\x17\x03\x03\0\x05hello", b"\x17\x03\x03\0\x05hello")
+    """An older connection of TLS is known by its records, and one of anything else is given up before long."""
+    secured, other = quiet.connect(), quiet.connect()
+    record, noise = b"\x17\x03\x03\0\x05hello", b"\x17\x02hello"
+    secured.exchange(record, record)
+    other.exchange(noise, noise)
     late, books = after(attach_live)
     try:
+        secured.exchange(record, record)
+        books.expect_stat("CONN_TLS", 2)
         for _ in range(30):
-            wire.exchange(b"\x17\x03\x03\0\x05hello", b"\x17\x03\x03\0\x05hello")
+            secured.exchange(record, record)
+            other.exchange(noise, noise)
         books.expect(quiet.port, [])
+        books.expect_stat("CONN_TLS", 2)
         books.expect_stat("CONN_OTHER", 2)
+        books.close()
+    finally:
+        late.close()
+
+
+def test_older_bulk(quiet: Listener, attach_live: Attacher) -> None:
+    """Hundreds of megabytes one way, begun before Axon, leave an older connection open for its next request."""
+    download, upload = quiet.connect(), quiet.connect()
+    size = 256 << 20
+    piece = b"b" * (1 << 20)
+    download.ask(get("/before"))
+    download.answer(head("HTTP/1.1 200 OK", f"Content-Length: {size}"))
+    upload.ask(head("POST /before HTTP/1.1", "Host: h", f"Content-Length: {size}"))
+    late, books = after(attach_live)
+    try:
+        for _ in range(size // len(piece)):
+            download.answer(piece)
+            upload.ask(piece)
+        upload.answer(OK)
+        for wire, path in (download, "/after-download"), (upload, "/after-upload"):
+            wire.exchange(get(path))
+        books.expect(quiet.port, ["GET /after-download 200", "GET /after-upload 200"])
+        books.expect_stat("CONN_OTHER", 0)
         books.close()
     finally:
         late.close()
