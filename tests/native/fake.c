@@ -34,13 +34,14 @@ uint64_t nx_lag;
 uint32_t nx_cpu, nx_pid = 1, nx_tid = 1;
 char nx_comm[16] = "native";
 uint64_t nx_calls, nx_fail_from, nx_fail_to, nx_interrupt_at;
+const char *nx_fail_helper;
 void (*nx_interrupt)(void);
 
 static struct nx_map *maps[MAPS];
 static int map_count, storage_count;
 static uint64_t next_cookie = 1;
 
-int nx_helper(void)
+int nx_called(const char *helper)
 {
 	void (*interrupt)(void) = nx_interrupt;
 
@@ -49,6 +50,8 @@ int nx_helper(void)
 		nx_interrupt = 0;
 		interrupt();
 	}
+	if (nx_fail_helper && strcmp(helper, nx_fail_helper))
+		return 1;
 	return !(nx_calls >= nx_fail_from && nx_calls < nx_fail_to);
 }
 

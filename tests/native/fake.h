@@ -38,7 +38,8 @@ extern uint32_t nx_cpu;
 extern uint32_t nx_pid, nx_tid;
 extern char nx_comm[16];
 extern uint64_t nx_calls;	/* of helpers, since the last nx_reset */
-extern uint64_t nx_fail_from, nx_fail_to;	/* these calls fail */
+extern uint64_t nx_fail_from, nx_fail_to;	/* these calls fail, */
+extern const char *nx_fail_helper;	/* unless they are of another helper; 0: whichever they are of */
 extern void (*nx_interrupt)(void);	/* called once, at call number nx_interrupt_at */
 extern uint64_t nx_interrupt_at;
 

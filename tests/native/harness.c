@@ -70,6 +70,7 @@ NX_UNWATCHED void nx_reset(const struct nx_options *o)
 	defined = 1;
 	configure(&c);
 	nx_fail_from = nx_fail_to = nx_interrupt_at = 0;
+	nx_fail_helper = 0;
 	nx_interrupt = 0;
 	nx_calls = 0;
 	nx_cpu = 0;

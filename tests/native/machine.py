@@ -209,21 +209,21 @@ class Machine:
         self._lag.value = ns
 
     @contextmanager
-    def beside(self, calls: int, run: Callable[[], None]) -> Iterator[None]:
+    def beside(self, calls: int, run: Callable[[], None], *, cpu: int = 1) -> Iterator[None]:
         """Have something run on the next CPU, once, when what is done in here makes its so-manieth call of a helper.
 
-        If it does not make so many, it runs afterwards.
+        If it does not make so many, it runs afterwards. With `cpu=0` it is an interrupt of the same CPU.
         """
         ran = False
 
-        def on_another() -> None:
+        def on_its_cpu() -> None:
             nonlocal ran
             ran = True
-            self._cpu.value += 1
+            self._cpu.value += cpu
             run()
-            self._cpu.value -= 1
+            self._cpu.value -= cpu
 
-        callback = CFUNCTYPE(None)(on_another)
+        callback = CFUNCTYPE(None)(on_its_cpu)
         self._interrupt.value = ctypes.cast(callback, c_void_p).value
         self._interrupt_at.value = self._calls.value + calls
         yield
@@ -337,6 +337,16 @@ class Machine:
         calls = self.calls
         c_uint64.in_dll(self.lib, "nx_fail_from").value = calls + first if first else 0
         c_uint64.in_dll(self.lib, "nx_fail_to").value = calls + last if first else 0
+
+    @contextmanager
+    def failing(self, helper: str) -> Iterator[None]:
+        """Have every call of one helper fail meanwhile, by the name of its stand-in (native.h)."""
+        name = c_char_p.in_dll(self.lib, "nx_fail_helper")
+        name.value = helper.encode()
+        self.fail_from(1)
+        yield
+        self.fail_from(0)
+        name.value = None
 
     @property
     def calls(self) -> int:

@@ -67,8 +67,9 @@ void *nx_storage(struct nx_map *m, struct bpf_sock *sk, const void *value, uint6
 int nx_storage_delete(struct nx_map *m, struct bpf_sock *sk);
 void *nx_reserve(struct nx_map *m, uint64_t size);
 
-/* 0: this call of a helper is to fail. */
-int nx_helper(void);
+/* 0: this call of a helper, made in the function of this name, is to fail. */
+int nx_called(const char *helper);
+#define nx_helper() nx_called(__func__)
 
 #define bpf_map_lookup_elem(m, key) nx_lookup(nx_map_of(m), key)
 #define bpf_map_update_elem(m, key, value, flags) nx_update(nx_map_of(m), key, value, flags)

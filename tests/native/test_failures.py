@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from ctypes import c_uint64
 
 import pytest
 
@@ -91,3 +92,106 @@ def test_every_call_may_fail(
         if not reached:
             return
     pytest.fail("the scene makes more calls than are tried")
+
+
+def test_no_memory_for_a_connection(machine: Machine) -> None:
+    """A connection whose state finds no memory is lost, packet by packet, until there is some."""
+    with machine.sock() as sock:
+        tcp = Tcp(sock)
+        with machine.failing("nx_storage"):
+            tcp.arrive(0, _ASK)
+        assert (machine.losses, sock.kind) == ({"LOST_MEMORY": 1}, "NEW")
+        tcp.leave(0, _OK)
+        tcp.arrive(tcp.received, _ASK)
+        tcp.leave(tcp.sent, _OK)
+        assert (machine.losses, machine.counted) == ({"LOST_MEMORY": 1}, 1)
+
+
+def test_no_memory_for_a_request_behind_another(machine: Machine) -> None:
+    """A pipelined request whose place finds no memory is lost, and only that one."""
+    with machine.sock() as sock:
+        tcp = Tcp(sock)
+        tcp.arrive(0, _ASK)
+        with machine.failing("nx_storage"):
+            tcp.arrive(tcp.received, _ASK)
+        assert machine.losses == {"LOST_MEMORY": 1}
+        tcp.leave(0, _OK * 2)
+        assert (machine.losses, machine.counted) == ({"LOST_MEMORY": 1}, 1)
+
+
+@pytest.mark.parametrize(
+    ("asked", "packet"), [(0, _ASK), (1, _PUT)], ids=["the first", "not the first"]
+)
+def test_bytes_that_are_not_handed_over(machine: Machine, asked: int, packet: bytes) -> None:
+    """A packet whose bytes the kernel keeps to itself is a loss by that name."""
+    with machine.sock() as sock:
+        tcp = Tcp(sock)
+        for _ in range(asked):
+            tcp.arrive(tcp.received, _ASK)
+            tcp.leave(tcp.sent, _OK)
+        with machine.failing("bpf_skb_load_bytes"):
+            tcp.arrive(tcp.received, packet)
+        assert machine.losses == {"LOST_LOAD": 1}
+        assert machine.counted == asked
+
+
+@pytest.mark.parametrize(
+    ("helper", "lost"), [("nx_update", "LOST_EARLY"), ("bpf_skb_load_bytes", "LOST_LOAD")]
+)
+def test_first_data_at_a_listener_that_is_not_kept(
+    machine: Machine, helper: str, lost: str
+) -> None:
+    """First data that finds no place, or cannot be read, is a loss; its connection's next request is counted."""
+    with machine.failing(helper):
+        early(machine, WAYS["v4"], 1000, _ASK, now=machine.now)
+    assert machine.losses == {lost: 1}
+    with machine.sock(WAYS["v4"]) as sock:
+        tcp = Tcp(sock)
+        tcp.received = len(_ASK)
+        tcp.leave(0, _OK)
+        tcp.arrive(tcp.received, _ASK)
+        tcp.leave(tcp.sent, _OK)
+    assert (machine.losses, machine.counted) == ({lost: 1}, 1)
+
+
+_NEST = 4  # AX_NEST
+
+
+def test_a_run_too_deep_is_a_loss(machine: Machine) -> None:
+    """Of runs that interrupt one another four have a work area; the fifth's packet is lost, and nothing else."""
+    ways = [Ends(mapped("10.0.0.1"), mapped("10.0.0.2"), 8080, 40000 + i) for i in range(_NEST + 1)]
+    socks = [machine.sock(way) for way in ways]
+    tcps = [Tcp(sock) for sock in socks]
+
+    def nest(depth: int) -> None:
+        if depth < _NEST:
+            with machine.beside(10, lambda: nest(depth + 1), cpu=0):
+                tcps[depth].arrive(0, _ASK)
+        else:
+            tcps[depth].arrive(0, _ASK)
+
+    nest(0)
+    assert machine.losses == {"LOST_NESTED": 1}
+    assert machine.stats["INFO_NEST"] == _NEST - 1
+    for tcp in tcps:
+        tcp.leave(0, _OK)
+    assert machine.counted == _NEST
+    for sock in socks:
+        sock.close()
+
+
+def test_a_work_area_that_another_run_has_taken(machine: Machine) -> None:
+    """A run whose area another has written over, as a task that preempts it may, gives its connection up."""
+    owner = c_uint64.from_address(machine.map("ax_work").contents.data)
+
+    def overwrite() -> None:
+        assert owner.value
+        owner.value += 1
+
+    with machine.sock() as sock:
+        tcp = Tcp(sock)
+        with machine.beside(10, overwrite):
+            tcp.arrive(0, _ASK)
+        assert (sock.kind, machine.losses) == ("BROKEN", {"LOST_NESTED": 1})
+        tcp.leave(0, _OK)
+        assert machine.counted == 0
