@@ -123,6 +123,46 @@ def test_large_header(wire: Wire, books: Books) -> None:
     assert row.req_wire == len(get("/one", "Cookie: " + "c" * 65_000))
 
 
+MEGABYTES = 6 << 20
+
+
+@pytest.mark.parametrize("fields", ["one", "many"])
+def test_head_of_megabytes(wire: Wire, books: Books, fields: str) -> None:
+    """A head of several megabytes is a head: both ways it is read to its end, and counted byte by byte."""
+    lines = ["X-One: " + "v" * MEGABYTES]
+    if fields == "many":
+        lines = [f"X-Field-{i:07}: {'v' * 60}" for i in range(MEGABYTES // 80)]
+    request, response = get("/huge", *lines), answer(200, b"ok", *lines)
+    assert len(request) > 5 << 20
+    wire.exchange(request, response)
+    wire.exchange(get("/a"))
+    books.expect(wire.port, ["GET /huge 200", "GET /a 200"])
+    for row in books.rows(wire.port, "GET /huge 200"):
+        assert (row.req_wire, row.resp_wire) == (len(request), len(response))
+
+
+@pytest.mark.parametrize("fields", ["one", "many"])
+def test_head_without_end(listener: Listener, books: Books, fields: str) -> None:
+    """A head that never ends is no request; a server that has enough of it is an orphan's. Nothing else suffers."""
+    wire = listener.connect()
+    wire.exchange(get("/before"))
+    part = b"v" * 65_000 if fields == "one" else (b"X-Field: " + b"v" * 60 + b"\r\n") * 900
+    wire.ask(b"GET /endless HTTP/1.1\r\nHost: h\r\nX-One: ")
+    for _ in range(MEGABYTES // len(part)):
+        wire.ask(part)
+    wire.answer(answer(431, b"enough", "Connection: close"))
+    books.expect_stat("LOST_ORPHAN", 2)  # one on each side
+    wire.ask(part * 10)  # it goes on all the same
+    wire.finish()
+    silent = listener.connect()
+    silent.ask(b"GET /endless HTTP/1.1\r\n" + part * 100)
+    silent.finish()
+    after = listener.connect()
+    after.exchange(get("/after"))
+    books.expect(listener.port, ["GET /before 200", "GET /after 200"])
+    books.expect_stat("LOST_ORPHAN", 2)
+
+
 def test_framing_behind_a_large_field(wire: Wire, books: Books) -> None:
     """The length is found behind a field longer than any buffer."""
     start = head("POST /up HTTP/1.1", "Cookie: " + "c" * 3000, "Content-Length: 6", "Host: h")
