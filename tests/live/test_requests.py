@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -93,9 +96,15 @@ def test_routes(wire: Wire, books: Books) -> None:
     )
 
 
-def test_flow_records(wire: Wire, books: Books, every_flow: Axon) -> None:
+def test_flow_records(listener: Listener, books: Books, every_flow: Axon) -> None:
     """A flow record tells everything of one request, and nothing but Host of its header values."""
     before = time.monotonic_ns()
+    with ThreadPoolExecutor(1) as thread:  # the client's, which is not the process's first
+        client = thread.submit(listener.dial).result()
+        asker = thread.submit(threading.get_native_id).result()
+    wire = Wire(client, listener.accept(), listener.port)
+    threads = {"server": threading.get_native_id(), "client": asker}
+    command = Path("/proc/self/comm").read_text().rstrip("\n")
     wire.exchange(
         head(
             "PUT /f/1?secret=1 HTTP/1.1", "Host: api.test:81", "Cookie: secret", "Content-Length: 3"
@@ -117,7 +126,8 @@ def test_flow_records(wire: Wire, books: Books, every_flow: Axon) -> None:
         assert (int(flow["status"]), int(flow["req_body"]), int(flow["resp_body"])) == (503, 3, 6)
         assert before < int(flow["start"]) < time.monotonic_ns()
         assert 0 < int(flow["ttfb"]) <= int(flow["duration"]) < 10**9
-        assert int(flow["pid"]) == os.getpid()
+        assert (int(flow["pid"]), int(flow["tid"])) == (os.getpid(), threads[role])
+        assert flow["comm"] == command
         assert b"secret" not in flow["raw"]
     assert int(flows["server"]["start"]) >= int(flows["client"]["start"])
 

@@ -6,6 +6,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -13,11 +14,13 @@ from axon.kernel import Kernel
 from axon.routes import Pattern, RouteManager, parse
 from axon.routes.tables import compile_tables
 from axon.snapshot import Collector
-from tests.live.kit.axon import Attach, Axon
-from tests.live.kit.wire import Listener, get
+from tests.live.kit.axon import ROLES, Attach, Axon
+from tests.live.kit.nginx import nginx
+from tests.live.kit.wire import OK, Listener, get
 from tests.live.kit.world import World
 
 WORDS = ("api", "users", "me", "orders", "v", "x-y", "a.b", "%20", "items", "zz")
+LOAD = 300_000
 
 
 @pytest.fixture
@@ -82,7 +85,7 @@ def test_every_path_is_named_as_the_reference_says(axon: Axon, listener: Listene
 def test_nothing_is_miscounted_while_patterns_are_exchanged(
     axon: Axon, world: World, listener: Listener
 ) -> None:
-    """Under load the set is exchanged a dozen times: each request has one of the routes it could."""
+    """Between requests the set is exchanged a dozen times: each has the route of the set then in use."""
     wires = [listener.connect() for _ in range(4)]
     texts = ["/users/{a}", "/users/{b}", "/users/**"]
     requests = 0
@@ -97,6 +100,58 @@ def test_nothing_is_miscounted_while_patterns_are_exchanged(
     tally = axon.tally(listener.port, "server")
     assert sum(tally.values()) == requests
     assert tally == {f"GET {text} 200": requests // 3 for text in texts}
+
+
+def test_nothing_is_miscounted_while_patterns_are_exchanged_under_load(
+    axon: Axon, world: World, listener: Listener, tmp_path: Path
+) -> None:
+    """While a generator asks, the set is exchanged dozens of times: every request is counted, once, by one of the sets.
+
+    Beside it, at every exchange: a head of which the request line, or a part of it, has come; requests that
+    wait for their answers; and one that is asked right behind it.
+    """
+    texts = ["/any/{a}", "/any/{b}", "/any/**"]
+    request = get("/any/beside", "X-More: field")
+    within = {"line": 12, "fields": len(request) - 9}
+    wires = {name: listener.connect() for name in (*within, "waiting", "next")}
+    beside: Counter[str] = Counter()
+    with nginx(world, world.server, tmp_path / "site", kept=10_000) as site:
+        urls = [site.url(f"/any/{word}") for word in WORDS]
+        manager(axon.kernel, [parse(texts[0])])
+        load = world.client.start("h2load", "--h1", "-n", str(LOAD), "-c", "20", "-t", "1", *urls)
+        exchanges = 0
+        while load.poll() is None:
+            then, now = texts[exchanges % 3], texts[(exchanges + 1) % 3]
+            for name, cut in within.items():
+                wires[name].ask(request[:cut])
+            wires["waiting"].ask(request * 3)
+            exchanges += 1
+            routes = manager(axon.kernel, [parse(now), *([parse("/z")] * (exchanges % 2))])
+            assert not routes.problem
+            for name, cut in within.items():
+                wires[name].ask(request[cut:])
+                wires[name].answer(OK)
+            wires["waiting"].answer(OK * 3)
+            wires["next"].exchange(request)
+            # a request has the route that was in use when its line was read to its end
+            beside.update({then: 4})
+            beside.update({now: 2})
+        output, _ = load.communicate()
+        world.client.end(load)
+        assert f" {LOAD} succeeded, 0 failed" in output, output
+        assert exchanges >= 36
+        asked = site.requests()
+        assert asked == LOAD
+        for role in ROLES:
+            tally = axon.tally(site.port, role)
+            assert tally.total() == asked, role
+            assert set(tally) == {f"GET {text} 200" for text in texts}, role
+    for wire in wires.values():
+        wire.finish()
+    for role in ROLES:
+        tally = axon.tally(listener.port, role)
+        assert tally == {f"GET {text} 200": n for text, n in beside.items()}, role
+    assert {name: n for name, n in axon.stats().items() if name.startswith("LOST_") and n} == {}
 
 
 def test_templates_are_learned_from_traffic(axon: Axon, listener: Listener) -> None:
