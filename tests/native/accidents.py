@@ -106,7 +106,8 @@ class RoughTalk(Talk):
             # taken before the hooks were there, or by a way around them
             hidden = rnd.randrange(len(pieces))
             for i, piece in enumerate(pieces):
-                tcp.arrive(*self._piece(stream, piece), seen=i != hidden)
+                # what nothing ever comes behind cannot be missed
+                tcp.arrive(*self._piece(stream, piece), seen=i != hidden or piece[1] == len(stream))
         elif what == "decoy-early":
             for i, (a, b) in reversed(list(enumerate(pieces))):
                 tcp.arrive(a, self._damage(stream[a:b]), fate="dropped")
