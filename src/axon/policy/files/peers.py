@@ -68,6 +68,8 @@ class PeerReader:
             self._problems.add(node.mark, "ipBlock needs a cidr", "write cidr: 10.0.0.0/8")
             return None
         network = self.network(cidr, "cidr")
+        if network is not None:
+            self._check_source(cidr, network)
         excepts = []
         before = len(self._problems)
         without = self._access.meant(fields, "except", "write [NETWORK], or leave the field out")
@@ -82,6 +84,22 @@ class PeerReader:
                 fields.key("except"), f"except leaves nothing of {network}", "remove some of it"
             )
         return None if network is None else Block(network, tuple(excepts))
+
+    def _check_source(self, node: Node, network: Network) -> None:
+        """Take note if no connection comes from a network."""
+        if network.is_unspecified:
+            everybody = network.supernet(new_prefix=0)
+            self._problems.add(
+                node.mark,
+                f"nobody has the address {network.network_address}",
+                f"write {everybody} for every address",
+            )
+        elif network.is_multicast:
+            self._problems.add(
+                node.mark,
+                f"nobody asks from {network}, which is multicast",
+                "write addresses of callers",
+            )
 
     def _check_except(self, node: Node, inner: Network, network: Network) -> None:
         if within(network, inner):

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import re
-
 from axon.policy.files.fields import Access, Fields
 from axon.policy.files.peers import EVERY_PORT, PeerReader
 from axon.policy.files.requests import RuleReader
-from axon.policy.files.selecting import SelectorReader, Side
+from axon.policy.files.selecting import NAME, SelectorReader, Side
 from axon.policy.files.source import Node, Scalar, Sequence
-from axon.policy.language.labels import NAMESPACE, PORT, Operator, Selector
+from axon.policy.language.labels import NAMESPACE, PORT, SERVICE, Selector
 from axon.policy.language.model import ENTRIES, LONGEST_NAME, Ingress, Mode, Policy, Ports
+from axon.policy.language.possible import Somebody
 from axon.policy.language.problems import Mark, Problems
 
 VERSION = "axon.dev/v1alpha1"
 KIND = "L7NetworkPolicy"
 
-NAME = re.compile(r"[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?")
 _TOP = ("apiVersion", "kind", "metadata", "spec", "status")
 # What the API server adds is let by, so that what `kubectl get -o yaml` prints can be read.
 _METADATA = (
@@ -128,11 +126,12 @@ class Reader:
             None if non_http is None else self._access.word(non_http, "nonHTTP", ("allow", "deny"))
         )
         ingress = self._few(spec.get("ingress"), "ingress")
+        asked = _asked(selector)
         return Policy(
             name=name,
             namespace=namespace,
             selector=selector or _NOBODY,
-            ingress=tuple(self._ingress(item, _ports(selector)) for item in ingress),
+            ingress=tuple(self._ingress(item, asked) for item in ingress),
             mode=Mode(word or Mode.ENFORCE),
             non_http=allow == "allow",
             mark=mark,
@@ -149,8 +148,8 @@ class Reader:
             )
         return items
 
-    def _ingress(self, node: Node, asked: set[int]) -> Ingress:
-        """Return an entry of a policy whose workloads are asked at these ports; none: at any."""
+    def _ingress(self, node: Node, asked: Somebody | None) -> Ingress:
+        """Return an entry of a policy for such workloads; None: they may be asked at any port."""
         fields = self._access.fields(node, "an entry of ingress", ("from", "ports", "httpRules"))
         if fields is None:
             return Ingress()
@@ -172,22 +171,23 @@ class Reader:
             node.mark,
         )
 
-    def _ports(self, node: Node, asked: set[int]) -> Ports | None:
+    def _ports(self, node: Node, asked: Somebody | None) -> Ports | None:
         ports = self._peers.ports(node)
-        if ports and asked and not any(ports.first <= port <= ports.last for port in asked):
+        if ports and asked and not asked.between(*ports):
+            names = "another port"
+            if not asked.elsewhere:
+                names = " or ".join(str(port) for port in sorted(asked.ports) if asked.at(port))
             self._problems.add(
                 node.mark,
-                f"nobody is asked at {ports}, because podSelector asks for {PORT}",
-                f"write {' or '.join(map(str, sorted(asked)))}, or remove the entry",
+                f"nobody is asked at {ports}, because podSelector asks for {asked.by}",
+                f"write {names}, or remove the entry",
             )
         return ports
 
 
-def _ports(selector: Selector | None) -> set[int]:
-    """Return the ports that a selector names, if it does."""
-    named = [
-        set(map(int, r.values))
-        for r in (selector or _NOBODY).requirements
-        if r.key == PORT and r.operator is Operator.IN
-    ]
-    return set.intersection(*named) if named else set()
+def _asked(selector: Selector | None) -> Somebody | None:
+    """Return who is selected, if that says anything of the ports that they are asked at."""
+    found = (selector or _NOBODY).requirements
+    if not any(r.key in {PORT, SERVICE} for r in found):
+        return None
+    return Somebody(found, server=True)

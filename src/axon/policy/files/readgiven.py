@@ -8,8 +8,7 @@ from typing import Final
 from axon.policy.files.contents import read_text
 from axon.policy.files.fields import Access, Fields
 from axon.policy.files.peers import PeerReader
-from axon.policy.files.read import NAME
-from axon.policy.files.selecting import KEY, LONGEST, SelectorReader, impossible
+from axon.policy.files.selecting import KEY, LONGEST, NAME, SelectorReader, impossible
 from axon.policy.files.source import BrokenError, Node, Sequence, documents
 from axon.policy.language.labels import (
     COMMAND,
@@ -23,6 +22,7 @@ from axon.policy.language.labels import (
     exclusive,
 )
 from axon.policy.language.model import Network
+from axon.policy.language.possible import conflict
 from axon.policy.language.problems import Mark, Problems
 from axon.policy.parties.given import Entry, Given, named
 
@@ -122,7 +122,7 @@ class _Reader:
         number = None if port is None else self._access.number(port, "port", 1, 65535)
         if number is not None:
             found.append((PORT, str(number)))
-        apart = exclusive([Requirement(key, Operator.IN, (value,)) for key, value in found])
+        apart = _apart([Requirement(key, Operator.IN, (value,)) for key, value in found])
         if apart:
             self._problems.add(
                 node.mark, f"match names nobody, because {apart}", "write one of them"
@@ -195,3 +195,15 @@ class _Reader:
         if wrong:
             self._problems.add(node.mark, f"{name} is never {text!r}{wrong[0]}", wrong[1])
         return text
+
+
+def _apart(asked: list[Requirement]) -> str | None:
+    """Return why nobody is all that is asked, as a workload or as a caller; None if somebody may be."""
+    if apart := exclusive(asked):
+        return apart
+    together = conflict(asked, server=True)
+    # callers are not known by a port
+    called = PORT not in {r.key for r in asked} and not conflict(asked, server=False)
+    if not together or called:
+        return None
+    return f"no workload has {' together with '.join(map(str, together))}"

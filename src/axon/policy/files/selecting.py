@@ -12,8 +12,10 @@ from axon.policy.language.labels import (
     COMMAND_BYTES,
     CONTAINER,
     DERIVED,
+    NAMESPACE,
     NAMESPACE_NAME,
     PORT,
+    SERVICE,
     UNIT,
     Operator,
     Requirement,
@@ -21,12 +23,22 @@ from axon.policy.language.labels import (
     contradiction,
     exclusive,
 )
+from axon.policy.language.possible import (
+    conflict,
+    is_caller,
+    is_container,
+    is_port,
+    is_server,
+    is_unit,
+)
 from axon.policy.language.problems import Mark, nearest
 
 # Kubernetes' qualified names: an optional DNS name and a slash, then up to 63 bytes.
 KEY = re.compile(
     r"(?:[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
 )
+NAME = re.compile(r"[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?")
+"""Names of policies and of namespaces."""
 LONGEST = 256
 """Characters of a label's value."""
 
@@ -56,35 +68,45 @@ class SelectorReader:
         fields = self._access.fields(node, what, ("matchLabels", "matchExpressions"))
         if fields is None:
             return None
-        found: list[Requirement] = []
+        found: dict[Requirement, Mark] = {}
         labels = self._access.meant(fields, "matchLabels", _EVERYBODY)
         for key, value in (labels and self._access.pairs(labels, "matchLabels")) or ():
             if self._check_key(key.value, key.mark, side):
-                text = self._value(key.value, value)
+                text = self._value(key.value, value, side)
                 if text is not None:
-                    found.append(Requirement(key.value, Operator.IN, (text,)))
+                    found[Requirement(key.value, Operator.IN, (text,))] = key.mark
         expressions = self._access.meant(fields, "matchExpressions", _EVERYBODY)
         for item in self._access.items(expressions, "matchExpressions"):
             expression = self._expression(item, side)
             if expression:
-                found.append(expression)
+                found[expression] = item.mark
         if len(self._problems) > before:
             return None
-        impossible = contradiction(found)
-        if impossible:
-            self._problems.add(
-                node.mark,
-                f"{what} selects nobody, because nobody's {impossible} can be all that is asked",
-                f"remove all but one of the conditions on {impossible}",
-            )
-            return None
-        apart = exclusive(found)
-        if apart:
-            self._problems.add(
-                node.mark, f"{what} selects nobody, because {apart}", "write one of them"
-            )
+        refused = self._nobody(found, node.mark, side)
+        if refused:
+            mark, why, remedy = refused
+            self._problems.add(mark, f"{what} selects nobody, because {why}", remedy)
             return None
         return Selector(tuple(found))
+
+    def _nobody(
+        self, found: dict[Requirement, Mark], mark: Mark, side: Side
+    ) -> tuple[Mark, str, str] | None:
+        """Return where a selector that begins at a mark asks for what nobody has, why, and the remedy."""
+        asked = list(found)
+        key = contradiction(asked)
+        if key:
+            why = f"nobody's {key} can be all that is asked"
+            return mark, why, f"remove all but one of the conditions on {key}"
+        if apart := exclusive(asked):
+            return mark, apart, "write one of them"
+        if side is Side.NAMESPACE:
+            together = [r for r in asked if r.operator is Operator.DOES_NOT_EXIST]
+        else:
+            together = conflict(asked, server=side is Side.WORKLOAD)
+        if not together:
+            return None
+        return max(found[r] for r in together), _why(together), _do(together)
 
     def _expression(self, node: Node, side: Side) -> Requirement | None:
         what = "a match expression"
@@ -106,7 +128,8 @@ class SelectorReader:
         operator = Operator(word)
         values_node = fields.get("values")
         values = [
-            self._value(key, item) for item in self._access.items(values_node, f"values of {key}")
+            self._value(key, item, side)
+            for item in self._access.items(values_node, f"values of {key}")
         ]
         lists = operator in {Operator.IN, Operator.NOT_IN}
         if lists and not values:
@@ -140,7 +163,7 @@ class SelectorReader:
             return True
         return False
 
-    def _value(self, key: str, node: Node) -> str | None:
+    def _value(self, key: str, node: Node, side: Side) -> str | None:
         """Return the value that a label is compared with."""
         text = self._access.text(node, key)
         if text is None:
@@ -148,19 +171,36 @@ class SelectorReader:
         if len(text) > LONGEST or not text.isprintable() or (key in DERIVED and not text):
             self._problems.add(node.mark, f"no label {key} has this value", "write a shorter word")
             return None
-        wrong = impossible(key, text)
+        wrong = impossible(key, text, side)
         if wrong:
             self._problems.add(node.mark, f"{key} is never {text!r}{wrong[0]}", wrong[1])
             return None
         return text
 
 
-def impossible(key: str, text: str) -> tuple[str, str] | None:
+def _why(requirements: list[Requirement]) -> str:
+    """Return why nobody meets requirements together."""
+    if len(requirements) > 1:
+        return f"nobody has {' together with '.join(map(str, requirements))}"
+    (r,) = requirements
+    who = "namespace" if r.key == NAMESPACE_NAME else "workload"
+    return (
+        f"every {who} has {r.key}" if r.operator is Operator.DOES_NOT_EXIST else f"nobody has {r}"
+    )
+
+
+def _do(requirements: list[Requirement]) -> str:
+    if len(requirements) > 1:
+        return "remove one of these conditions"
+    return "remove this condition, or write which values it may have, by In or NotIn"
+
+
+def impossible(key: str, text: str, side: Side | None = None) -> tuple[str, str] | None:
     """Return why a label of Axon's never has a value, as the end of that sentence, and the remedy.
 
-    None if it may have it.
+    None if it may have it; without a side as a workload's or as a caller's.
     """
-    if key == PORT and not (re.fullmatch(r"[1-9][0-9]{0,4}", text) and int(text) < 65536):
+    if key == PORT and not is_port(text):
         return "", 'write a number from "1" to "65535"'
     if key == COMMAND and len(text.encode()) > COMMAND_BYTES:
         short = text.encode()[:COMMAND_BYTES].decode(errors="ignore")
@@ -173,4 +213,28 @@ def impossible(key: str, text: str) -> tuple[str, str] | None:
     if key == CONTAINER and ":" in text:
         name = text.rpartition(":")[2] or "NAME"
         return ", because the runtime is no part of a container's name", f"write {name}"
+    if key == SERVICE:
+        return _no_service(text, side)
+    if side is Side.NAMESPACE and not NAME.fullmatch(text):
+        return "", f"write a name such as {NAMESPACE}"
     return None
+
+
+def _no_service(text: str, side: Side | None) -> tuple[str, str] | None:
+    """Return why nobody is called so, and the remedy; None if somebody may be."""
+    if is_unit(text) or is_container(text):
+        return None
+    server, caller = is_server(text), is_caller(text)
+    if (server and side is not Side.CALLER) or (caller and side is not Side.WORKLOAD):
+        return None
+    if server:
+        return ", because callers are not known by a port", f"write {text.rpartition(':')[0]}"
+    if caller:
+        return (
+            ", because a workload that is no unit or container is called by its port too",
+            f"write {text}:PORT, or {text}.service",
+        )
+    names = ["UNIT.service", "RUNTIME:CONTAINER"]
+    names += ["COMMAND:PORT"] if side is not Side.CALLER else []
+    names += ["COMMAND"] if side is not Side.WORKLOAD else []
+    return ", because nobody is called so", f"write {', '.join(names[:-1])} or {names[-1]}"

@@ -58,6 +58,9 @@ def parse_host(text: str) -> Host:
         name = re.sub(r"^.*://", "", text).partition("/")[0]
         raise WordError("a host has no scheme and no path", f"write {name or 'the name alone'}")
     lower = text.lower()
+    if ":" in lower and "%" in lower:
+        bare = lower.strip("[]").partition("%")[0]
+        raise WordError("no request names the zone of an address", f"write [{bare}]")
     with suppress(ValueError):
         address = ipaddress.ip_address(lower.removeprefix("[").removesuffix("]"))
         if address.version == 6:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from axon.policy.language.labels import COMMAND, CONTAINER, NAMESPACE, PORT, SERVICE, UNIT, Party
 from axon.policy.language.model import ENTRIES
 from axon.policy.language.paths import DEPTH, PathError, Refusal, canonical, parse
+from axon.policy.language.possible import is_caller, is_container, is_server, is_unit
 from axon.policy.traffic.seen import OTHER, UNNAMED, Seen, example
 
 _VARIABLE = re.compile(r"\{[^/]*\}|\*")
@@ -146,9 +147,16 @@ def _identity(party: Party) -> str:
     """Return the label by which Axon tells a party from others, in YAML; empty if it has none."""
     for key in _IDENTITY:
         value = party.labels.get(key, "")
-        if value and not value.startswith(":"):  # a server of which only the port is known
+        if value and (key != SERVICE or _can_be(value, server=PORT in party.labels)):
             return f"{key}: {_text(value)}"
     return f"{PORT}: {_text(party.labels[PORT])}" if PORT in party.labels else ""
+
+
+def _can_be(service: str, *, server: bool) -> bool:
+    """Return whether somebody is called so; a server of which only the port is known is `:PORT`."""
+    if is_unit(service) or is_container(service):
+        return True
+    return is_server(service) if server else is_caller(service)
 
 
 def _paths(one: Seen) -> Iterator[tuple[str, str]]:

@@ -192,6 +192,65 @@ RULE = "{{httpRules: [{0}]}}"
             SELECTOR.format("{matchLabels: {a: b}, matchExpressions: [{key: a, operator: NotIn, values: [b]}]}"),
             "selects nobody",
         ),
+        (
+            SELECTOR.format("{matchExpressions: [{key: axon.dev/port, operator: DoesNotExist}]}"),
+            "4:41: podSelector selects nobody, because every workload has axon.dev/port: remove this condition",
+        ),
+        (
+            SELECTOR.format("{matchExpressions: [{key: axon.dev/command, operator: DoesNotExist}]}"),
+            "every workload has axon.dev/command",
+        ),
+        (
+            SELECTOR.format("{matchLabels: {app: a}, matchExpressions: [{key: axon.dev/service, operator: DoesNotExist}]}"),
+            "every workload has axon.dev/service",
+        ),
+        (
+            SELECTOR.format('{matchLabels: {axon.dev/service: "python3:8080", axon.dev/port: "9090"}}'),
+            "4:70: podSelector selects nobody, because nobody has axon.dev/service=python3:8080 together with "
+            "axon.dev/port=9090: remove one of these conditions",
+        ),
+        (
+            SELECTOR.format('{matchLabels: {app: a, axon.dev/service: "python3:8080", axon.dev/command: node}}'),
+            "nobody has axon.dev/service=python3:8080 together with axon.dev/command=node",
+        ),
+        (
+            SELECTOR.format(
+                '{matchLabels: {axon.dev/service: "python3:8080"}, '
+                'matchExpressions: [{key: axon.dev/port, operator: NotIn, values: ["8080"]}]}'
+            ),
+            "nobody has axon.dev/service=python3:8080 together with axon.dev/port notin (8080)",
+        ),
+        (
+            SELECTOR.format('{matchLabels: {axon.dev/service: "python3:8080", axon.dev/unit: a.service}}'),
+            "the axon.dev/service of a unit is the unit",
+        ),
+        (
+            SELECTOR.format(
+                "{matchLabels: {axon.dev/service: a.service}, "
+                "matchExpressions: [{key: axon.dev/unit, operator: DoesNotExist}]}"
+            ),
+            "nobody has axon.dev/service=a.service together with !axon.dev/unit",
+        ),
+        (
+            SELECTOR.format("{matchLabels: {axon.dev/service: nginx}}"),
+            "axon.dev/service is never 'nginx', because a workload that is no unit or container is called by its "
+            "port too: write nginx:PORT, or nginx.service",
+        ),
+        (SELECTOR.format('{matchLabels: {axon.dev/service: "a:http"}}'), "write UNIT.service, RUNTIME:CONTAINER or COMMAND:PORT"),
+        (
+            '{podSelector: {matchExpressions: [{key: axon.dev/port, operator: NotIn, values: ["80"]}]}, '
+            "ingress: [{ports: [{port: 80}]}]}",
+            "4:117: nobody is asked at 80, because podSelector asks for axon.dev/port: write another port, or remove",
+        ),
+        (
+            '{podSelector: {matchExpressions: [{key: axon.dev/port, operator: NotIn, values: ["80", "81"]}]}, '
+            "ingress: [{ports: [{port: 80, endPort: 81}]}]}",
+            "nobody is asked at 80-81",
+        ),
+        (
+            '{podSelector: {matchLabels: {axon.dev/service: "python3:8080"}}, ingress: [{ports: [{port: 80}]}]}',
+            "nobody is asked at 80, because podSelector asks for axon.dev/service: write 8080, or remove",
+        ),
     ],
 )  # fmt: skip
 def test_what_is_said_of_a_spec(text: str, what: str) -> None:
@@ -213,6 +272,32 @@ def test_what_is_said_of_a_spec(text: str, what: str) -> None:
             PEER.format("{namespaceSelector: {matchLabels: {team: a}}}"),
             "namespaces have no label team: write kubernetes.io/metadata.name, or podSelector",
         ),
+        (
+            PEER.format("{namespaceSelector: {matchExpressions: [{key: kubernetes.io/metadata.name, operator: DoesNotExist}]}}"),
+            "namespaceSelector selects nobody, because every namespace has kubernetes.io/metadata.name: remove",
+        ),
+        (
+            PEER.format("{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: Shop}}}"),
+            "kubernetes.io/metadata.name is never 'Shop': write a name such as default",
+        ),
+        (
+            PEER.format('{podSelector: {matchLabels: {axon.dev/service: "python3:8080"}}}'),
+            "axon.dev/service is never 'python3:8080', because callers are not known by a port: write python3",
+        ),
+        (
+            PEER.format("{podSelector: {matchLabels: {axon.dev/service: curl, axon.dev/command: wget}}}"),
+            "nobody has axon.dev/service=curl together with axon.dev/command=wget",
+        ),
+        (
+            PEER.format(
+                "{podSelector: {matchLabels: {axon.dev/unit: a.service}, "
+                "matchExpressions: [{key: axon.dev/command, operator: DoesNotExist}]}}"
+            ),
+            "nobody has axon.dev/unit=a.service together with !axon.dev/command",
+        ),
+        (BLOCK.format("{cidr: 0.0.0.0/32}"), "nobody has the address 0.0.0.0: write 0.0.0.0/0 for every address"),
+        (BLOCK.format('{cidr: "::/128"}'), "nobody has the address ::: write ::/0"),
+        (BLOCK.format("{cidr: 224.0.0.0/8}"), "nobody asks from 224.0.0.0/8, which is multicast"),
         (BLOCK.format("{}"), "ipBlock needs a cidr"),
         (BLOCK.format("{cidr: 10.0.0.0}"), "write 10.0.0.0/32"),
         (BLOCK.format("{cidr: 10.0.0.1/8}"), "write 10.0.0.0/8"),
@@ -254,6 +339,7 @@ def test_what_is_said_of_a_spec(text: str, what: str) -> None:
         (RULE.format('{host: "a.*.b"}'), "only at the beginning"),
         (RULE.format("{host: bücher.example}"), "write xn--bcher-kva.example"),
         (RULE.format("{host: a_b..c}"), "is no host"),
+        (RULE.format('{host: "[fe80::1%eth0]"}'), "no request names the zone of an address: write [fe80::1]"),
     ],
 )  # fmt: skip
 def test_what_is_said_of_an_entry(text: str, what: str) -> None:
@@ -426,6 +512,22 @@ def test_labels_that_go_together() -> None:
     ports = "{podSelector: {matchLabels: {axon.dev/port: '8080'}}, ingress: [{ports: [PORT]}]}"
     for port in ("{port: 8080}", "{port: 80, endPort: 9090}", "{protocol: TCP}"):
         assert spec(ports.replace("PORT", port)).ingress
+    for text in (
+        "{axon.dev/service: 'python3:8080', axon.dev/port: '8080', axon.dev/command: python3}",
+        "{axon.dev/service: 'docker:80', axon.dev/port: '9090'}",  # a container whose name is a number
+        "{axon.dev/service: 'docker:80', axon.dev/command: docker, axon.dev/port: '80'}",
+        "{axon.dev/service: a.service, axon.dev/port: '80', axon.dev/command: b}",
+    ):
+        assert spec(f"{{podSelector: {{matchLabels: {text}}}}}").selector.requirements
+    without = "{matchExpressions: [{key: axon.dev/port, operator: NotIn, values: ['80']}]}"
+    for port in ("{port: 81}", "{port: 80, endPort: 81}", "{protocol: TCP}"):
+        assert spec(f"{{podSelector: {without}, ingress: [{{ports: [{port}]}}]}}").ingress
+    # callers on other hosts have no labels of Axon's
+    absent = "{matchExpressions: [{key: axon.dev/command, operator: DoesNotExist}]}"
+    assert entry(PEER.format(f"{{podSelector: {absent}}}")).ingress
+    for service in ("curl", "a.service", "'docker:web'"):
+        found = f"{{podSelector: {{matchLabels: {{axon.dev/service: {service}}}}}}}"
+        assert entry(PEER.format(found)).ingress
     several = "{matchExpressions: [{key: axon.dev/port, operator: In, values: ['80', '90']}]}"
     assert spec(f"{{podSelector: {several}, ingress: [{{ports: [{{port: 90}}]}}]}}").ingress
 

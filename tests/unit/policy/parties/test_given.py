@@ -121,6 +121,22 @@ def test_they_are_compiled() -> None:
         ("{match: {unit: a.service}}", "1:1: a file of labels must be a list"),
         ("- {labels: {app: a}}", "1:3: an entry needs match"),
         ("- {match: {}, labels: {app: a}}", "1:11: match names nobody"),
+        (
+            '- {match: {service: "python3:9000", port: 8080}, labels: {app: a}}',
+            "match names nobody, because no workload has axon.dev/service=python3:9000 together with axon.dev/port=8080",
+        ),
+        (
+            '- {match: {service: "python3:9000", command: node}, labels: {app: a}}',
+            "together with axon.dev/command=node: write one of them",
+        ),
+        (
+            "- {match: {service: curl, port: 80}, labels: {app: a}}",
+            "no workload has axon.dev/service=curl",
+        ),
+        (
+            '- {match: {service: "tokio:worker"}, labels: {app: a}}',
+            "service is never 'tokio:worker', because nobody is called so",
+        ),
         ("- {match: {unit: , port: 80}, labels: {app: a}}", "1:12: unit with nothing behind it"),
         ("- {match: {command: a, port: }, labels: {app: a}}", "1:24: port with nothing behind it"),
         ('- {match: {unit: "", port: 80}, labels: {app: a}}', "unit is never ''"),

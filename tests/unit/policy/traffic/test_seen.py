@@ -162,11 +162,18 @@ callers = st.one_of(
     ),
     st.just(Caller()),
 )  # fmt: skip
+
+
+def workload(labels: dict[str, str], space: str, port: int) -> tuple[str, Party, int]:
+    """Return a server's service, labels and port; by its command if it has no labels yet."""
+    command = labels.get(COMMAND)
+    found = {**labels, SERVICE: f"{command}:{port}"} if command else labels
+    return found[SERVICE], Party.of({**found, PORT: str(port)}, space), port
+
+
 workloads = st.builds(
-    lambda labels, space, port: (
-        labels[SERVICE], Party.of({**labels, PORT: str(port)}, space), port
-    ),
-    names.map(lambda name: {SERVICE: name})
+    workload,
+    names.map(lambda name: {COMMAND: name})
     | names.map(lambda name: {UNIT: f"{name}.service", SERVICE: f"{name}.service"})
     | names.map(lambda name: name.replace(":", "-")).map(
         lambda name: {CONTAINER: name, SERVICE: f"docker:{name}"}
