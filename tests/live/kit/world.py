@@ -34,6 +34,7 @@ _PACKAGES = {
     "curl": "curl",
     "h2load": "nghttp2-client",
     "ip": "iproute2",
+    "nft": "nftables",
     "nginx": "nginx-light",
     "node": "nodejs",
     "openssl": "openssl",

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from axon.policy.compiler.compile import Host
 from axon.policy.compiler.layout import HostMode
-from tests.live.kit.gate import Guarded, expect_403, expect_nothing, rest
+from axon.policy.language.labels import Party
+from tests.live.kit.gate import Guarded, caller_cgroup, expect_403, expect_nothing, policy, rest
 from tests.live.kit.wire import Listener, get
 from tests.live.kit.world import World
 
@@ -84,3 +86,36 @@ def test_bound_once(told: Guarded, anywhere: Listener, mode: HostMode) -> None:
     assert int(flow["pid"]) == os.getpid()
     assert int(flow["tid"]) == threading.get_native_id()
     wire.finish()
+
+
+def test_a_listener_that_is_passed(gate: Guarded, world: World) -> None:
+    """A socket stays its maker's, as systemd's for a service that it activates: the policies of whoever it is
+    passed to do not judge it, those of its maker and of its port do.
+    """
+    maker = world.cgroup / "maker.socket"
+    maker.mkdir()
+    try:
+        with world.server.within(maker):
+            # made there; bound, listened on and served by this process, in a cgroup of its own
+            listener = Listener(world, world.server, world.client, world.server.ip4)
+        cgroups = {
+            maker.stat().st_ino: Party.of({"app": "maker"}),
+            caller_cgroup(): Party.of({"app": "server"}),
+        }
+        selector = f'axon.dev/port: "{listener.port}"'
+        text = policy("web", listener.port, PUBLIC)
+        assert selector in text
+        for mine, judged in (("app: server", False), ("app: maker", True), (selector, True)):
+            gate.force(text.replace(selector, mine), host=Host(cgroups))
+            wire = listener.connect()
+            wire.exchange(get("/pub/a"))
+            if judged:
+                wire.client.sendall(get("/secret"))
+                expect_403(wire.client)
+                expect_nothing(wire.server)
+            else:
+                wire.exchange(get("/secret"))
+                wire.finish()
+        listener.close()
+    finally:
+        maker.rmdir()

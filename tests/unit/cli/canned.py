@@ -55,6 +55,7 @@ class Canned:
         self.directory: Path | None = None
         self.options: list[schema.Option] = []
         self.in_force: list[Policy] = []
+        self.selected = ["nginx.service"]
         self.problem = ""
         self.exchanges: list[policy.Exchange] = []
         self.remembers = 3600.0
@@ -96,7 +97,7 @@ class Canned:
                     mode=one.mode.value,
                     selector=str(one.selector),
                     rules=len(one.ingress),
-                    workloads=["nginx.service"],
+                    workloads=self.selected,
                     forwarded=10,
                     audit=0,
                     dropped=5,

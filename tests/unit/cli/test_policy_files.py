@@ -244,6 +244,23 @@ def test_delete(agent: Canned, place: Path, file: Path, capsys: pytest.CaptureFi
     assert "There is no policy prod/other" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("place")
+def test_list_says_what_selects_nobody(
+    agent: Canned, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A policy that selects no server is named, and those that select one are not."""
+    main(["policy", "apply", "-f", str(file)])
+    capsys.readouterr()
+    assert main(["policy", "list"]) == 0
+    assert capsys.readouterr().err == ""
+    agent.selected = []
+    assert main(["policy", "list"]) == 0
+    assert capsys.readouterr().err == (
+        "axon: of the servers that listen or were asked something none is selected by "
+        "default/other, default/web.\n"
+    )
+
+
 def test_list(agent: Canned, place: Path, file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """In force, in force as it was, and not in force are told apart."""
     main(["policy", "apply", "-f", str(file)])

@@ -68,6 +68,15 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"axon: the newest files are not in force:\n{now.problem}", file=sys.stderr)
     elif now.mode != "enforce":
         print(f"axon: the host is in mode {now.mode}: nothing is denied.", file=sys.stderr)
+    idle = (
+        [f"{one.namespace}/{one.name}" for one in now.policies if not one.workloads] if now else []
+    )
+    if idle:
+        print(
+            "axon: of the servers that listen or were asked something none is selected by "
+            f"{', '.join(sorted(idle))}.",
+            file=sys.stderr,
+        )
     return 0
 
 
