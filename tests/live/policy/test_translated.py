@@ -9,14 +9,18 @@ from contextlib import contextmanager
 
 import pytest
 
+from axon.agent.ending import Ending
+from axon.kernel.system import cgroup_root
 from axon.policy.compiler.compile import Host
 from axon.policy.language.labels import Party
 from tests.live.kit.axon import Axon
 from tests.live.kit.gate import (
+    End,
     Guarded,
     caller_cgroup,
     expect_403,
     expect_nothing,
+    inside,
     policy,
     rest,
 )
@@ -86,6 +90,32 @@ def test_a_redirect_behind_the_gate(gate: Guarded, world: World, rules: list[str
                 expect_403(wire.client)
                 expect_nothing(wire.server)
     finally:
+        listener.close()
+
+
+def test_such_a_connection_is_ended(gate: Guarded, world: World) -> None:
+    """A client whose packets are redirected and dropped reads a reset, and not silence."""
+    listener = Listener(world, world.server, world.client, world.server.ip4)
+    front = world.port()
+    ending = Ending(gate.gate, cgroup_root())
+    try:
+        with translating(world.server, "prerouting", front, f"redirect to :{listener.port}"):
+            gate.force(policy("web", listener.port, PUBLIC))
+            client = listener.keep(listener.client.socket())
+            client.connect((listener.address, front))
+            server = listener.accept()
+            client.sendall(get("/pub/a"))
+            seen = End(b"", "silence")
+            for _ in range(10):
+                inside(gate.place, ending.look)
+                seen = rest(client, 0.5)
+                if seen.how == "reset":
+                    break
+            assert seen == End(b"", "reset")
+            with pytest.raises(ConnectionAbortedError):
+                server.recv(1)
+    finally:
+        ending.close()
         listener.close()
 
 
