@@ -196,14 +196,14 @@ enum ax_deny {
 	AX_DENY_POSITION,	/* a connection whose position in the framing is not known (it carried requests that nothing judged) */
 	AX_DENY_UNJUDGED,	/* bytes that reached the socket's hook without having been judged in front of it */
 	AX_DENY_URGENT,		/* urgent data */
-	AX_DENY_ORDER,		/* bytes ahead of those that have been judged, or to be denied before TCP has taken all in front of them: dropped, they come again */
+	AX_DENY_ORDER,		/* bytes ahead of those that have been judged (with a SYN, too), or to be denied before TCP has taken all in front of them: dropped, they come again */
 	AX_DENY_BUSY,		/* two cores judged one connection: the later packet is dropped and sent again */
 	AX_DENY_EARLY,		/* no room for the state of a connection that its server has not accepted yet */
-	AX_DENY_MEMORY,		/* no memory for a connection's state */
-	AX_DENY_FRAGMENT,	/* a segment in IP fragments: dropped */
-	AX_DENY_STRAY,		/* a segment that TCP would discard, without an acknowledgement number or with an impossible one: dropped */
+	AX_DENY_MEMORY,		/* no memory for a connection's state, or to read or change a packet: dropped, it comes again */
+	AX_DENY_FRAGMENT,	/* a segment in IP fragments: dropped; a SYN, or what may be one, wherever it goes */
+	AX_DENY_STRAY,		/* a segment that TCP would discard, without an acknowledgement number, with an impossible one, or without a whole header: dropped */
 	AX_DENY_HELD,		/* for a workload that is too new to be known (policy_hold): dropped, it comes again */
-	AX_DENY_MULTIPATH,	/* Multipath TCP, whose order is not that of TCP (RFC 8684): data on a connection that is older than the policy, or the end of a handshake that a selected server has not agreed to */
+	AX_DENY_MULTIPATH,	/* Multipath TCP, whose order is not that of TCP (RFC 8684): data on a connection that is older than the policy, the end of a handshake that a selected server has not agreed to, or a further path of a connection: dropped */
 	AX_DENY_MAX,
 };
 

@@ -40,9 +40,14 @@ AX_GLOBAL int ax_gate_listener(struct __sk_buff *skb, u32 lvl, u32 selected)
 
 	if (!w || !ctl)
 		return AX_TC_SHOT;
-	if (bpf_map_lookup_elem(&ax_tombs, ax_pair_of(w)) &&
-	    (ax_prepare(skb, lvl) || ax_tomb_of(skb, lvl, ctl->header)))
-		return AX_TC_STOLEN;	/* it may be acknowledged: its sender must not take it for unsent */
+	if (bpf_map_lookup_elem(&ax_tombs, ax_pair_of(w))) {
+		if (ax_prepare(skb, lvl)) {
+			ax_deny_count(AX_DENY_STRAY);
+			return AX_TC_SHOT;
+		}
+		if (ax_tomb_of(skb, lvl, ctl->header))
+			return AX_TC_STOLEN;	/* it may be acknowledged: its sender must not take it for unsent */
+	}
 	if (!selected)
 		return AX_TC_PASS;
 	if (ax_is_syn(w->tcp_flags))

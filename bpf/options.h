@@ -137,21 +137,29 @@ AX_GLOBAL int ax_plain_syn(struct __sk_buff *skb, u32 lvl)
 
 	if (!w)
 		return AX_TC_SHOT;
-	if (w->end)
-		return AX_TC_SHOT;	/* it comes again without data */
-	len = ax_tcp_header(skb, lvl);
-	if (len < 20)
+	if (w->end) {
+		ax_deny_count(AX_DENY_ORDER);	/* it comes again without data */
 		return AX_TC_SHOT;
+	}
+	len = ax_tcp_header(skb, lvl);
+	if (len < 20) {
+		ax_deny_count(AX_DENY_STRAY);
+		return AX_TC_SHOT;
+	}
 #pragma clang loop unroll(disable)
 	for (u32 i = 0; i < 40; i++) {
 		u32 found = ax_option_at(lvl, len, at), kind = found & 0xff;
 
 		if (!found)
 			break;
-		if (kind == AX_OPT_MPTCP && w->out[AX_INDEX(at, 64) + 2] >> 4 == AX_MP_JOIN)
+		if (kind == AX_OPT_MPTCP && w->out[AX_INDEX(at, 64) + 2] >> 4 == AX_MP_JOIN) {
+			ax_deny_count(AX_DENY_MULTIPATH);
 			return AX_TC_SHOT;
-		if ((kind == AX_OPT_MPTCP || kind == AX_OPT_FAST_OPEN) && ax_blank_option(skb, lvl, at, found >> 8))
+		}
+		if ((kind == AX_OPT_MPTCP || kind == AX_OPT_FAST_OPEN) && ax_blank_option(skb, lvl, at, found >> 8)) {
+			ax_deny_count(AX_DENY_MEMORY);
 			return AX_TC_SHOT;
+		}
 		at += found >> 8;
 	}
 	return AX_TC_PASS;

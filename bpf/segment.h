@@ -44,12 +44,8 @@ static __always_inline int ax_first_fragment(const u8 *th, const u8 *end, const 
 {
 	if (ctl->mode != AX_POL_MODE_ENFORCE)
 		return AX_TC_PASS;
-	if (th + 14 > end)
-		return AX_TC_SHOT;
-	/* nobody has to fragment a SYN, and one that starts to be looked at could not be changed */
-	if (ax_is_syn(th[13]))
-		return AX_TC_SHOT;
-	if (!ax_port_marked(bpf_ntohs(*(u16 *)(th + 2))))
+	/* nobody has to fragment a SYN, and one that starts to be looked at could not be changed: it is not asked for its port */
+	if (th + 14 <= end && !ax_is_syn(th[13]) && !ax_port_marked(bpf_ntohs(*(u16 *)(th + 2))))
 		return AX_TC_PASS;
 	ax_deny_count(AX_DENY_FRAGMENT);
 	return AX_TC_SHOT;
@@ -82,16 +78,24 @@ static __always_inline int ax_link_header(struct __sk_buff *skb, const struct ax
 	l2 &= 15;
 	if ((u32)(end - data) < skb->len && (u32)(end - data) < ax_headers(data + l2, end, l2)) {
 		/* virtio_net leaves a long packet in pieces, two bytes of TCP's header over IPv6 apart */
-		if (bpf_skb_pull_data(skb, skb->len < 94 ? skb->len : 94))
+		if (bpf_skb_pull_data(skb, skb->len < 94 ? skb->len : 94)) {
+			if (ctl->mode != AX_POL_MODE_ENFORCE)
+				return AX_TC_PASS;
+			ax_deny_count(AX_DENY_MEMORY);
 			return AX_TC_SHOT;
+		}
 		data = AX_DATA(skb);
 		end = AX_DATA_END(skb);
 	}
 	s->l2 = l2;
 	s->ip = data + l2;
 	s->end = end;
-	if (s->ip + 40 > end)
-		return ax_short_fragment(s->ip, end) && ctl->mode == AX_POL_MODE_ENFORCE ? AX_TC_SHOT : AX_TC_PASS;
+	if (s->ip + 40 > end) {
+		if (ctl->mode != AX_POL_MODE_ENFORCE || !ax_short_fragment(s->ip, end))
+			return AX_TC_PASS;
+		ax_deny_count(AX_DENY_FRAGMENT);
+		return AX_TC_SHOT;
+	}
 	return AX_IS_SEGMENT;
 }
 
@@ -138,8 +142,13 @@ static __always_inline int ax_tcp_segment(struct __sk_buff *skb, const struct ax
 	u32 off;
 
 	/* TCP would discard it, or we would have to let it by unread */
-	if (s->iplen < 20 || th + 20 > s->end)
-		return ctl->mode == AX_POL_MODE_ENFORCE ? AX_TC_SHOT : AX_TC_PASS;
+	if (s->iplen < 20 || th + 20 > s->end) {
+		if (ctl->mode != AX_POL_MODE_ENFORCE ||
+		    (th + 14 <= s->end && !ax_is_syn(th[13]) && !ax_port_marked(bpf_ntohs(*(u16 *)(th + 2)))))
+			return AX_TC_PASS;
+		ax_deny_count(AX_DENY_STRAY);
+		return AX_TC_SHOT;
+	}
 	s->ports = *(u32 *)th;
 	s->flags = th[13];
 	/* a listener's first SYN comes before anybody has asked whose it is */

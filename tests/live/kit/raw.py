@@ -39,6 +39,12 @@ class Segment:
         start = (offset >> 4) * 4
         return cls(seq, ack, flags, tcp[20:start], tcp[start:])
 
+    @property
+    def stamps(self) -> tuple[int, ...]:
+        """The sender's time stamp and the one that it echoes, where there are any."""
+        at = self.options.find(b"\x08\x0a")
+        return struct.unpack_from("!II", self.options, at + 2) if at >= 0 else ()
+
 
 class Raw:
     """One connection of such a client."""
@@ -179,9 +185,8 @@ class Raw:
         self._socket.close()
 
     def _note(self, segment: Segment) -> None:
-        at = segment.options.find(b"\x08\x0a")
-        if self._stamps and at >= 0:
-            (self._echo,) = struct.unpack_from("!I", segment.options, at + 2)
+        if self._stamps and segment.stamps:
+            self._echo = segment.stamps[0]
 
     def _mine(self, raw: bytes) -> bytes | None:
         """Return the TCP part of a frame, if it is for this connection."""

@@ -45,6 +45,7 @@ def make(world: World, gate: Guarded, request: pytest.FixtureRequest) -> Iterato
         return raw, listener.accept()
 
     connect.listener = listener  # type: ignore[attr-defined]
+    connect.made = made  # type: ignore[attr-defined]
     yield connect
     for raw in made:
         raw.close()
@@ -459,6 +460,16 @@ def test_data_on_the_handshake(make: Make) -> None:
         listener.world.server.sysctl("net.ipv4.tcp_fastopen", "1")
 
 
+def another(make: Make, port: int = 0, *, stamps: bool = False) -> Raw:
+    """Return one more client, of a server of whose that is known, or of another port."""
+    made: list[Raw] = make.made  # type: ignore[attr-defined]
+    if not made:
+        make()
+    listener = make.listener  # type: ignore[attr-defined]
+    made.append(Raw(listener.world, port or listener.port, six=made[0].six, stamps=stamps))
+    return made[-1]
+
+
 def fresh(make: Make, *, stamps: bool = False) -> Raw:
     """Return a connection whose handshake still lacks its last acknowledgement."""
     old, _ = make()
@@ -466,18 +477,23 @@ def fresh(make: Make, *, stamps: bool = False) -> Raw:
     return Raw(listener.world, listener.port, six=old.six, stamps=stamps).connect(last=False)
 
 
-def read_by_all(make: Make) -> bytes:
-    """Return what a server that accepts now reads on all connections."""
+def read_by_each(make: Make) -> list[bytes]:
+    """Return what a server that accepts now reads on each connection."""
     listener = make.listener  # type: ignore[attr-defined]
     listener.socket.settimeout(0.3)
-    data = b""
+    data = []
     try:
         while True:
-            data += rest(listener.keep(listener.socket.accept()[0]), 0.3).data
+            data.append(rest(listener.keep(listener.socket.accept()[0]), 0.3).data)
     except TimeoutError:
         return data
     finally:
         listener.socket.settimeout(20)
+
+
+def read_by_all(make: Make) -> bytes:
+    """Return all of it."""
+    return b"".join(read_by_each(make))
 
 
 def test_data_that_ends_the_handshake(make: Make) -> None:
@@ -522,15 +538,18 @@ def test_forged_in_another_s_handshake(make: Make) -> None:
         raw.close()
 
 
-def test_fragments_of_a_syn(make: Make, world: World) -> None:
-    """A SYN in IP fragments, whose options could not be taken out, begins no connection."""
+@pytest.mark.parametrize("size", [8, 24])
+def test_fragments_of_a_syn(make: Make, gate: Guarded, world: World, size: int) -> None:
+    """A SYN in IP fragments, whose options could not be taken out, begins no connection, and is counted."""
     made, _ = make()
+    before = gate.denials().get("FRAGMENT", 0)
     other = Raw(world, make.listener.port, six=made.six)  # type: ignore[attr-defined]
     segment = other.tcp(flags=SYN, seq=other.seq, options=MSS + bytes(16))
-    for frame in other.fragments(segment, 24):
+    for frame in other.fragments(segment, size):
         other.put(frame)
     with pytest.raises(TimeoutError):
-        other.wait(lambda s: bool(s.flags & SYN), 1)
+        other.wait(lambda s: bool(s.flags & SYN), 0.5)
+    assert gate.denials()["FRAGMENT"] == before + 1
     other.close()
 
 

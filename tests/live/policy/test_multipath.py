@@ -63,8 +63,9 @@ def their_key(raw: Raw) -> bytes:
 
 
 @pytest.fixture
-def multipath(world: World, gate: Guarded) -> Iterator[Listener]:
-    """Give a server that takes Multipath TCP."""
+def multipath(world: World, gate: Guarded, request: pytest.FixtureRequest) -> Iterator[Listener]:
+    """Give a server that takes Multipath TCP, by IPv4 unless a test says otherwise."""
+    six = getattr(request, "param", False)
 
     class Both(Listener):
         """A listener and clients of that protocol."""
@@ -72,7 +73,7 @@ def multipath(world: World, gate: Guarded) -> Iterator[Listener]:
         def __post_init__(self) -> None:
             self.port = self.world.port()
             self.socket = self.keep(self.server.socket(self.family, proto=IPPROTO_MPTCP))
-            self.socket.bind(("0.0.0.0", self.port))
+            self.socket.bind(("::" if six else "0.0.0.0", self.port))
             self.socket.listen(64)
 
         def dial(self) -> socket.socket:
@@ -80,9 +81,20 @@ def multipath(world: World, gate: Guarded) -> Iterator[Listener]:
             sock.connect((self.address, self.port))
             return sock
 
-    made = Both(world, world.server, world.client, world.server.ip4)
+    address, family = world.server.ip4, socket.AF_INET
+    if six:
+        address, family = world.server.ip6, socket.AF_INET6
+    made = Both(world, world.server, world.client, address, family)
     yield made
     made.close()
+
+
+each_family = pytest.mark.parametrize("multipath", [False, True], indirect=True, ids=["4", "6"])
+
+
+def is_six(listener: Listener) -> bool:
+    """Return whether a server is reached by IPv6."""
+    return listener.family == socket.AF_INET6
 
 
 def fell_back(sock: socket.socket) -> bool:
@@ -94,11 +106,13 @@ def fell_back(sock: socket.socket) -> bool:
     return bool(int.from_bytes(info[8:12], "little") & FALLBACK)
 
 
+@each_family
 def test_not_selected(gate: Guarded, multipath: Listener) -> None:
     """A server that is not selected takes Multipath TCP as ever."""
     assert not fell_back(multipath.connect().client)
 
 
+@each_family
 def test_selected(gate: Guarded, multipath: Listener) -> None:
     """Connections to a selected server are plain, from the first one on, and judged."""
     gate.allow(multipath.port, PUBLIC)
@@ -111,17 +125,19 @@ def test_selected(gate: Guarded, multipath: Listener) -> None:
         expect_nothing(wire.server)
 
 
+@each_family
 @pytest.mark.parametrize("asked", [CAPABLE, CAPABLE * 2, b"\1" + CAPABLE * 2 + b"\1\1\1"])
 def test_asked_for(gate: Guarded, world: World, multipath: Listener, asked: bytes) -> None:
     """However often a SYN asks a selected server for Multipath TCP, and where in the header, it is not heard."""
     for selected in (False, True):
         if selected:
             gate.allow(multipath.port, PUBLIC)
-        with closing(Raw(world, multipath.port)) as raw:
+        with closing(Raw(world, multipath.port, six=is_six(multipath))) as raw:
             raw.connect(MSS + asked, last=False)
             assert (ANSWERED in raw.seen[-1].options) is not selected
 
 
+@each_family
 def test_older_than_the_policy(gate: Guarded, multipath: Listener) -> None:
     """A multipath connection that is older than its server's policy carries no denied request."""
     wire = multipath.connect()
@@ -178,11 +194,12 @@ def test_not_by_a_cookie(
     assert gate.denials()["MULTIPATH"] == before + 1
 
 
+@each_family
 def test_begun_before(gate: Guarded, world: World, multipath: Listener) -> None:
     """A handshake that was under way when its server was selected does not end in Multipath TCP."""
     gate.gate.mode = HostMode.OFF
     sender, whole = Sender(), FRONT + DENIED
-    with closing(Raw(world, multipath.port)) as raw:
+    with closing(Raw(world, multipath.port, six=is_six(multipath))) as raw:
         raw.connect(MSS + CAPABLE, last=False)
         theirs = their_key(raw)
         gate.allow(multipath.port, PUBLIC)
