@@ -36,6 +36,7 @@ __all__ = ["make"]
 
 JOIN = bytes.fromhex("1e0c1001") + bytes(8)  # MP_JOIN, RFC 8684 section 3.2
 BODY = head("POST /pub/a HTTP/1.1", "Host: a", "Content-Length: 100000")
+PLAIN = sized("/pub/a", len(BODY))
 
 
 @pytest.mark.parametrize("selected", [False, True])
@@ -153,18 +154,18 @@ def test_denied(late: Late) -> None:
 
 
 @every_way
-@pytest.mark.parametrize("again", [BAD, BODY], ids=["denied", "a body"])
-def test_sent_again_with_other_bytes(late: Late, again: bytes) -> None:
+@pytest.mark.parametrize(
+    ("first", "again"), [(GOOD, BAD), (BODY, PLAIN)], ids=["denied", "no body"]
+)
+def test_sent_again_with_other_bytes(late: Late, first: bytes, again: bytes) -> None:
     """What comes in the place of first data that was allowed lets nothing by that is denied."""
-    size = len(again)
-    first = sized("/pub/a", size)
     raw = late.begin()
     raw.send(first)
     raw.send(again)
     late.room()
     for data in (again, first, again):
         raw.send(data)
-        raw.send(BAD, at=size)
+        raw.send(BAD, at=len(again))
     expect_nothing_denied(late)
 
 
@@ -172,7 +173,7 @@ def test_sent_again_with_other_bytes(late: Late, again: bytes) -> None:
 @pytest.mark.parametrize("decoy", [damaged, old])
 def test_decoys(late: Late, decoy: Decoy) -> None:
     """First data that TCP discards lets nothing by in its place, nor behind it."""
-    for first, real in ((GOOD, BAD), (BODY, sized("/pub/a", len(BODY)))):
+    for first, real in ((GOOD, BAD), (BODY, PLAIN)):
         raw = late.begin(stamps=True)
         raw.send(first, **decoy(raw))
         raw.send(BAD, at=len(real))
