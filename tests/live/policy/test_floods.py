@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import select
-from collections.abc import Iterable
-
 import pytest
 
 from tests.live.kit.gate import Guarded, forbidden
 from tests.live.kit.packet import ACK, FIN, RST, SYN
 from tests.live.kit.raw import MSS, Raw
-from tests.live.kit.wire import head, receive
+from tests.live.kit.wire import receive
 from tests.live.policy.test_attacks import (
     BAD,
     GOOD,
@@ -22,15 +19,13 @@ from tests.live.policy.test_attacks import (
     expect_unread,
     make,
     read_by_all,
-    sized,
 )
 from tests.live.policy.test_early_data import cookies
 
 __all__ = ["cookies", "make"]
 
-EARLY, TOMBS = 1024, 8192  # entries of ax_early and ax_tombs
+TOMBS = 8192  # entries of ax_tombs
 SPARE = 600  # that each core may have taken for itself
-BODY = head("POST /pub/a HTTP/1.1", "Host: a", "Content-Length: 100000")
 
 
 class Crowd:
@@ -46,10 +41,6 @@ class Crowd:
         self.raw.seq = self._isn
         self.raw.ack = 0
         return self.raw
-
-    def begin(self, ports: Iterable[int]) -> dict[int, int]:
-        """Let all have an answer to their SYN; return what they have to acknowledge."""
-        return {port: self.at(port).connect(last=False).ack for port in ports}
 
 
 def test_between_two_requests(make: Make, gate: Guarded) -> None:
@@ -82,36 +73,6 @@ def test_between_two_requests(make: Make, gate: Guarded) -> None:
     assert denied.wait(lambda s: bool(s.data)).data == forbidden()
     raw.send(BAD)
     expect_unread(server)
-    assert read_by_all(make) == b""
-
-
-def test_of_first_data(make: Make, cookies: None) -> None:
-    """What is known of first data may be forgotten before its server accepts: the data is judged when it comes again."""
-    listener = make.listener  # type: ignore[attr-defined]
-    plain = sized("/pub/a", len(BODY))
-    allowed, decoyed, denied = (another(make).connect(last=False) for _ in range(3))
-    crowd = Crowd(make)
-    acks = crowd.begin(range(2000, 2000 + EARLY + SPARE))
-    listener.socket.listen(0)
-    another(make).connect()
-    assert select.select([listener.socket], [], [], 5)[0]
-    allowed.send(GOOD)
-    decoyed.send(BODY)
-    denied.all(0.2)
-    denied.send(BAD)
-    assert denied.wait(lambda s: bool(s.data)).data == forbidden()
-    for port, ack in acks.items():
-        crowd.at(port).send(GOOD, seq=(crowd.raw.seq + 1) % 2**32, ack=ack)
-    listener.socket.listen(64)
-    listener.accept()
-    for client, first in ((allowed, GOOD), (decoyed, plain)):
-        client.all(0.2)
-        client.send(first)
-        server = listener.accept()
-        assert receive(server, len(first)) == first
-        client.send(BAD, at=len(first))
-        expect_unread(server)
-    denied.send(BAD)
     assert read_by_all(make) == b""
 
 
