@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from tests.live.kit.gate import Guarded, forbidden
 from tests.live.kit.packet import ACK, FIN, RST, SYN
 from tests.live.kit.raw import MSS, Raw
-from tests.live.kit.wire import receive
+from tests.live.kit.wire import head, receive
 from tests.live.policy.test_attacks import (
     BAD,
     GOOD,
@@ -19,12 +21,13 @@ from tests.live.policy.test_attacks import (
     expect_unread,
     make,
     read_by_all,
+    sized,
 )
 from tests.live.policy.test_early_data import cookies
 
 __all__ = ["cookies", "make"]
 
-TOMBS = 8192  # entries of ax_tombs
+EARLY, TOMBS = 1024, 8192  # places for first data, and of ax_tombs
 SPARE = 600  # that each core may have taken for itself
 
 
@@ -74,6 +77,32 @@ def test_between_two_requests(make: Make, gate: Guarded) -> None:
     raw.send(BAD)
     expect_unread(server)
     assert read_by_all(make) == b""
+
+
+def test_of_first_data(make: Make, gate: Guarded, cookies: None) -> None:
+    """While first data may still be on its way to TCP, others' does not make it forgotten; for a second they wait."""
+    body = head("POST /pub/a HTTP/1.1", "Host: a", "Content-Length: 100000")
+    first = sized("/pub/a", len(body))
+    listener = make.listener  # type: ignore[attr-defined]
+    raw = another(make).connect(last=False)
+    crowd, frames = Crowd(make), []
+    for port in range(2000, 2000 + EARLY + 100):
+        one = crowd.at(port).connect(last=False)
+        frames.append(one.frame(one.tcp(GOOD, damaged=True)))
+    before = gate.denials()
+    raw.send(first, damaged=True)
+    for frame in frames:
+        raw.put(frame)
+    raw.send(body)
+    after = gate.denials()
+    assert after["RESENT"] - before.get("RESENT", 0) == 1
+    assert after["EARLY"] - before.get("EARLY", 0) >= 100
+    time.sleep(1.1)
+    raw.send(first)
+    server = listener.accept()
+    assert receive(server, len(first)) == first
+    raw.send(BAD, at=len(first))
+    expect_unread(server)
 
 
 @pytest.mark.parametrize("make", [False], indirect=True, ids=["4"])
