@@ -149,6 +149,70 @@ AX_GLOBAL int ax_request_done(struct __sk_buff *skb, u32 lvl)
 	return 0;
 }
 
+/* Has the stream reached a run that nobody has read yet, or that somebody is reading? */
+static __always_inline int ax_run_waits(struct bpf_sock *sk, u32 nxt)
+{
+	struct ax_ooo *o = bpf_sk_storage_get(&ax_ooo, sk, 0, 0);
+
+	if (!o)
+		return 0;
+#pragma clang loop unroll(disable)
+	for (int i = 0; i < AX_RUNS; i++) {
+		if (o->run[i].len && nxt - o->run[i].seq < o->run[i].len)
+			return 1;
+	}
+	return 0;
+}
+
+/* Is there early data that was not kept, ahead of where the stream stands? */
+static __always_inline int ax_left_out(struct bpf_sock *sk, u32 nxt)
+{
+	struct ax_ooo *o = bpf_sk_storage_get(&ax_ooo, sk, 0, 0);
+
+	return o && o->full && (s32)(o->out - nxt) > 0;
+}
+
+/* Before the answer to a request that is not complete leaves: how many bytes of its body TCP has taken that no hook showed
+ * (nothing behind them may ever come to tell of them). -1: there are some, and it is not known what they were. */
+AX_GLOBAL int ax_unseen(struct __sk_buff *skb, u32 lvl)
+{
+	struct ax_work *w = ax_area(lvl);
+	struct bpf_sock *sk = ax_sock(skb);
+	struct bpf_tcp_sock *tp;
+	struct ax_conn *c;
+	u32 taken, nxt;
+	u64 left;
+	s32 gap;
+
+	if (!w || !sk)
+		return 0;
+	c = bpf_sk_storage_get(&ax_conns, sk, 0, 0);
+	if (!c || c->req.n - c->resp.n != 1 || c->req.phase < AX_PH_CHUNK || c->req.phase == AX_PH_DEAD)
+		return 0;
+	tp = bpf_tcp_sock(sk);
+	if (!tp)
+		return 0;
+	/* first: what TCP takes has been read before, so a packet that comes beside us leaves no gap */
+	taken = AX_READ(tp->rcv_nxt);
+	ax_barrier();
+	nxt = AX_READ(c->req.nxt);
+	gap = taken - nxt;
+	/* a FIN has a number too: those that have taken one are the states behind it */
+	if (sk->state > AX_TCP_CLOSE || (gap == 1 && c->seen[0] & AX_SEEN_FIN))
+		gap--;
+	if (gap <= 0)
+		return 0;
+	left = c->reqr.left;
+	if (c->req.phase == AX_PH_BODY)
+		return left < (u64)gap ? (s32)left : gap;
+	if (c->req.phase == AX_PH_DATA && left >= (u64)gap)
+		return gap;
+	if (c->early && ax_run_waits(sk, nxt))
+		return 0;
+	w->lose = ax_left_out(sk, nxt) ? AX_LOST_REORDER : AX_LOST_GAP;
+	return -1;
+}
+
 /* The response is complete (or, with `error`, will never be): count the oldest request, and forget it. */
 AX_GLOBAL int ax_response_done(struct __sk_buff *skb, u32 lvl, u32 error)
 {
@@ -157,6 +221,7 @@ AX_GLOBAL int ax_response_done(struct __sk_buff *skb, u32 lvl, u32 error)
 	struct ax_ctl *ctl = ax_control();
 	struct ax_cold *cold;
 	struct ax_conn *c;
+	s32 unseen = 0;
 	u32 status;
 	u64 now;
 
@@ -182,9 +247,17 @@ AX_GLOBAL int ax_response_done(struct __sk_buff *skb, u32 lvl, u32 error)
 		ax_count(AX_LOST_ORPHAN);
 		return 0;
 	}
+	if (w->dir)
+		unseen = ax_unseen(skb, lvl);
+	if (unseen < 0) {
+		w->kind = AX_KIND_SYNC;
+		return 0;
+	}
 	now = ax_now(w);
 	status = w->status;
 	if (!ax_finish(w, sk, c, now)) {
+		w->done.req_body += unseen;
+		w->done.req_wire += unseen;
 		w->done.status = status;
 		w->done.error = error;
 		w->done.ttfb = status ? ax_since(w->done.t0, w->d.r.t0) : 0;

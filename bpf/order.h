@@ -427,29 +427,6 @@ AX_GLOBAL int ax_drain_choose(struct __sk_buff *skb, u32 lvl)
 	return found;
 }
 
-/* Has the stream reached a run that nobody has read yet, or that somebody is reading? */
-static __always_inline int ax_run_waits(struct bpf_sock *sk, u32 nxt)
-{
-	struct ax_ooo *o = bpf_sk_storage_get(&ax_ooo, sk, 0, 0);
-
-	if (!o)
-		return 0;
-#pragma clang loop unroll(disable)
-	for (int i = 0; i < AX_RUNS; i++) {
-		if (o->run[i].len && nxt - o->run[i].seq < o->run[i].len)
-			return 1;
-	}
-	return 0;
-}
-
-/* Is there early data that was not kept, ahead of where the stream stands? */
-static __always_inline int ax_left_out(struct bpf_sock *sk, u32 nxt)
-{
-	struct ax_ooo *o = bpf_sk_storage_get(&ax_ooo, sk, 0, 0);
-
-	return o && o->full && (s32)(o->out - nxt) > 0;
-}
-
 /* Has TCP had all of this segment before, though we have not? Then it was among what was not kept, and answers may have
  * left since that would be taken for its own. */
 AX_GLOBAL int ax_is_late(struct __sk_buff *skb, u32 lvl)

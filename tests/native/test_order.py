@@ -137,6 +137,95 @@ def test_what_cannot_be_undone_is_counted(
         assert machine.idle
 
 
+_ANSWERS = pytest.mark.parametrize(
+    ("answer", "end"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", "HTTP"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc", "HTTP"),
+        (b"HTTP/1.1 200 OK\r\n\r\nuntil its end", "HTTP"),
+        (b"HTTP/1.1 101 Switching Protocols\r\n\r\n", "UPGRADED"),
+    ],
+    ids=["no-body", "length", "close", "upgrade"],
+)
+
+
+@_ANSWERS
+def test_a_body_whose_last_bytes_no_hook_showed_is_counted_whole(
+    machine: Machine, answer: bytes, end: str
+) -> None:
+    """What TCP has taken of a body of known length counts, though no packet behind it tells of it."""
+    head = b"POST /all HTTP/1.1\r\nContent-Length: 100000\r\n\r\n"
+    stream = head + b"b" * 100_000
+    with machine.sock() as sock:
+        tcp = Tcp(sock)
+        tcp.arrive(0, stream[:60_000])
+        tcp.arrive(60_500, stream[60_500:90_000])
+        tcp.arrive(60_000, stream[60_000:60_500])
+        tcp.arrive(90_000, stream[90_000:], seen=False)
+        tcp.leave(0, answer)
+        tcp.leave(len(answer), b"", flags=FIN)
+        ((_, cell),) = machine.series()
+        assert (cell["req_body"], cell["req_wire"]) == (100_000, len(stream))
+        assert (sock.kind, machine.losses) == (end, {})
+
+
+@_ANSWERS
+def test_a_chunked_body_whose_end_no_hook_showed_is_lost(
+    machine: Machine, answer: bytes, end: str
+) -> None:
+    """Where it is not known what the missing bytes were, a request is not counted with the rest: it is lost."""
+    stream = b"POST /all HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\n3\r\nfgh\r\n0\r\n\r\n"
+    with machine.sock() as sock:
+        tcp = Tcp(sock)
+        tcp.arrive(0, stream[:-15])
+        tcp.arrive(len(stream) - 15, stream[-15:], seen=False)
+        tcp.leave(0, answer)
+        tcp.leave(len(answer), b"", flags=FIN)
+        assert (machine.counted, machine.losses) == (0, {"LOST_GAP": 1})
+        assert sock.kind == ("SYNC" if end == "HTTP" else end)
+
+
+def test_an_early_answer_counts_what_was_taken_of_a_chunk(machine: Machine) -> None:
+    """Within a chunk the bytes that no hook showed are known to be content, though the request has not ended."""
+    stream = b"POST /all HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n64\r\n" + b"c" * 90
+    with machine.sock() as sock:
+        tcp = Tcp(sock)
+        tcp.arrive(0, stream[:-40])
+        tcp.arrive(len(stream) - 40, stream[-40:], seen=False)
+        tcp.leave(0, b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\n\r\n")
+        ((_, cell),) = machine.series()
+        assert (cell["req_body"], cell["req_wire"]) == (90, len(stream))
+        assert machine.losses == {}
+
+
+def test_an_end_among_what_was_left_out_is_lost_for_that_reason(machine: Machine) -> None:
+    """More stretches before their turn than are kept, and then the answer: the buffer was too small."""
+    head = b"POST /all HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+    stream = head + b"1\r\nc\r\n" * 20 + b"0\r\n\r\n"
+    with machine.sock() as sock:
+        tcp = Tcp(sock)
+        tcp.arrive(0, head)
+        for at in range(len(head) + 6, len(stream), 12):
+            tcp.arrive(at, stream[at : at + 6])
+        tcp.arrive(len(head), stream[len(head) :], seen=False)
+        tcp.leave(0, b"HTTP/1.1 204 No Content\r\n\r\n")
+        assert (machine.counted, machine.losses) == (0, {"LOST_REORDER": 1})
+
+
+@pytest.mark.parametrize("coding", [b"Content-Length: 9", b"Transfer-Encoding: chunked"])
+def test_an_end_within_a_body_is_no_byte_of_it(machine: Machine, coding: bytes) -> None:
+    """A client that ends its stream too soon is answered: its FIN takes a number, and no byte is missing."""
+    stream = b"POST /all HTTP/1.1\r\n" + coding + b"\r\n\r\n5\r\na"
+    with machine.sock() as sock:
+        tcp = Tcp(sock)
+        tcp.arrive(0, stream)
+        tcp.arrive(len(stream), b"", flags=FIN)
+        tcp.leave(0, b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+        ((_, cell),) = machine.series()
+        assert cell["req_body"] == (1 if coding.endswith(b"chunked") else 4)
+        assert machine.losses == {}
+
+
 def test_a_split_line_survives_the_packet_that_follows_it(machine: Machine) -> None:
     """A line's kept beginning is still there when the packet behind it turns out to be discarded."""
     with machine.sock() as sock:
