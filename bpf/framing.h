@@ -247,7 +247,7 @@ AX_GLOBAL int ax_response_done(struct __sk_buff *skb, u32 lvl, u32 error)
 		ax_count(AX_LOST_ORPHAN);
 		return 0;
 	}
-	if (w->dir)
+	if (w->dir && c->req.phase != AX_PH_START)
 		unseen = ax_unseen(skb, lvl);
 	if (unseen < 0) {
 		w->kind = AX_KIND_SYNC;
