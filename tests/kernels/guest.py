@@ -127,7 +127,7 @@ def emulator(image: Image, setup: Setup, directory: Path) -> list[str]:
     words = f"console={console} panic=-1 quiet loglevel=4 axon_run={directory} {setup.append}"
     options = {
         "machine": machine,
-        "accel": setup.accelerator,
+        "accel": "tcg,thread=single" if setup.accelerator == "tcg" else setup.accelerator,
         "cpu": "host" if setup.accelerator == "kvm" else cpu,
         "smp": str(setup.cpus),
         "m": str(setup.memory),

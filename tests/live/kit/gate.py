@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from axon.policy.compiler.layout import HostMode
 from axon.policy.enforcer import Enforcer
 from axon.policy.files.load import parse_policies
 from tests.live.kit.axon import Axon
+from tests.live.kit.books import wait_for
 from tests.live.kit.world import Place
 
 if TYPE_CHECKING:
@@ -119,6 +120,18 @@ class Guarded:
             for name, i in self._reasons.items()
             if name != "AX_DENY_MAX" and values[i]
         }
+
+    def expect_denials(self, before: Mapping[str, int], **grown: int) -> None:
+        """Fail unless the counters of reasons have grown by so much since `before`.
+
+        Looks for a while: what is written by hand may take a moment to get there.
+        """
+
+        def seen() -> dict[str, int]:
+            now = self.denials()
+            return {reason: now.get(reason, 0) - before.get(reason, 0) for reason in grown}
+
+        assert wait_for(seen, grown.__eq__) == grown
 
     def verdicts(self) -> Verdicts:
         """Return how many verdicts of each kind there were."""

@@ -62,10 +62,8 @@ def test_between_two_requests(make: Make, gate: Guarded) -> None:
         crowd.at(port).send(flags=SYN, seq=crowd.raw.seq, options=MSS)
         crowd.at(port + 5000).send(GOOD, flags=SYN, seq=crowd.raw.seq, options=MSS)
         crowd.at(port + 10000).send((GOOD, BAD)[port % 2], ack=port)
-    after = gate.denials()
     # with a SYN; and for a listener, in the place of no handshake's end
-    for reason in ("ORDER", "UNJUDGED"):
-        assert after[reason] - before.get(reason, 0) == each, reason
+    gate.expect_denials(before, ORDER=each, UNJUDGED=each)
     for one in (raw, half, denied):
         one.all(0.2)  # what the others got
     exchange(raw, server, OTHER)
@@ -94,9 +92,8 @@ def test_of_first_data(make: Make, gate: Guarded, cookies: None) -> None:
     for frame in frames:
         raw.put(frame)
     raw.send(body)
-    after = gate.denials()
-    assert after["RESENT"] - before.get("RESENT", 0) == 1
-    assert after["EARLY"] - before.get("EARLY", 0) >= 100
+    gate.expect_denials(before, RESENT=1)
+    assert gate.denials()["EARLY"] - before.get("EARLY", 0) >= 100
     time.sleep(1.1)
     raw.send(first)
     server = listener.accept()

@@ -154,11 +154,11 @@ def test_less_than_a_header(make: Make, gate: Guarded, world: World) -> None:
     """What has no whole header is dropped where it is for a selected server, and counted there alone."""
     raw, server = make()
     options = b"" if raw.six else b"\1" * 20
-    before = gate.denials().get("STRAY", 0)
+    before = gate.denials()
     other = another(make, world.port())
     for one in (raw, other):
         one.put(one.frame(one.tcp(GOOD)[:16], extension=options))
-    assert gate.denials()["STRAY"] == before + 1
+    gate.expect_denials(before, STRAY=1)
     exchange(raw, server)
     raw.send(BAD)
     expect_unread(server)
@@ -166,7 +166,7 @@ def test_less_than_a_header(make: Make, gate: Guarded, world: World) -> None:
     short = bytearray(raw.tcp(GOOD))
     short[12] = 0
     raw.put(raw.frame(bytes(short)))
-    assert gate.denials()["STRAY"] == before + 2
+    gate.expect_denials(before, STRAY=2)
 
 
 def test_the_newest_time_stamp_is_echoed(make: Make) -> None:
