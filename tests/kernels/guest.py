@@ -112,6 +112,8 @@ def _trees(image: Image) -> dict[str, Path]:
 
 def emulator(image: Image, setup: Setup, directory: Path) -> list[str]:
     """Return the command line that starts QEMU."""
+    # One thread for all of a guest's processors: with one each they wait for locks of whom the host has put aside, and two
+    # guests on two processors take a third longer.
     # no_timer_check: the check panics when the emulator is not given time at that very moment.
     # cortex-a72 has no pointer authentication, which is slow to emulate.
     system, machine, cpu, console = {

@@ -22,9 +22,6 @@ OUT = run.REPOSITORY / "build" / "kernels"
 PAGE = run.REPOSITORY / "docs" / "kernels.md"
 TIMEOUT = 1500.0
 
-# A guest's tests wait a third of their time, for what must not come.
-ABREAST = max(1, (os.cpu_count() or 1) * 3 // 2)
-
 # Emulation is ten to thirty times slower than the machine.
 TEST_TIMEOUT = 900
 
@@ -149,8 +146,8 @@ def parser() -> argparse.ArgumentParser:
     line.add_argument("--plain", action="store_true", help="without the configurations")
     line.add_argument("--tests", action="append", default=[], metavar="GROUP",
                       help="a group of tests of the table, in place of each kernel's own; may be repeated")  # fmt: skip
-    line.add_argument("--abreast", type=int, default=ABREAST, metavar="N",
-                      help="so many guests at a time (default: three for two processors)")  # fmt: skip
+    line.add_argument("--abreast", type=int, default=os.cpu_count() or 1, metavar="N",
+                      help="so many guests at a time (default: as many as there are processors)")  # fmt: skip
     line.add_argument("--update", action="store_true", help="ask the archives for newer packages")
     line.add_argument("--accept", action="store_true",
                       help="make today's instruction counts the baseline")  # fmt: skip
