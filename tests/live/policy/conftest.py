@@ -22,6 +22,7 @@ _PATHS = {
     "cable4": (True, "", socket.AF_INET),
     "cable6": (True, "", socket.AF_INET6),
 }
+_GUARDED = ("lo", "cable1")  # the interfaces of the servers' place
 # those that are taken: fewer where all is emulated, see tests/kernels/kernels.toml
 _WAYS = os.environ.get("AXON_WAYS", "").split() or list(_PATHS)
 
@@ -40,10 +41,19 @@ def judging(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 def guarded(world: World, judging: Axon) -> Iterator[Guarded]:
     """Give the gate in front of the servers' place: on the loopback device and its cable's end."""
     made = Guarded(judging, world.server)
-    for interface in ("lo", "cable1"):
+    for interface in _GUARDED:
         made.attach(interface)
     yield made
     made.close()
+
+
+@pytest.fixture
+def alone(guarded: Guarded) -> Iterator[None]:
+    """Have no gate but an agent's in front of the servers."""
+    guarded.close()
+    yield
+    for interface in _GUARDED:
+        guarded.attach(interface)
 
 
 @pytest.fixture

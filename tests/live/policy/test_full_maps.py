@@ -92,15 +92,6 @@ def test_what_was_in_force_stays(gate: Guarded, world: World, name: str) -> None
         listener.close()
 
 
-@pytest.fixture
-def alone(guarded: Guarded) -> Iterator[None]:
-    """Have no gate but an agent's in front of the servers."""
-    guarded.close()
-    yield
-    for interface in ("lo", "cable1"):
-        guarded.attach(interface)
-
-
 @pytest.mark.usefixtures("alone")
 def test_an_agent_says_so(agent: Enforcing, world: World) -> None:
     """The agent says what is full, denies what it has denied, and takes the policies up when there is room."""

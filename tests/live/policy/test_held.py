@@ -128,15 +128,6 @@ def test_not_under_audit(gate: Guarded, world: World) -> None:
             listener.connect().exchange(get("/secret"))
 
 
-@pytest.fixture
-def alone(guarded: Guarded) -> Iterator[None]:
-    """Have no gate but an agent's in front of the servers."""
-    guarded.close()
-    yield
-    for interface in ("lo", "cable1"):
-        guarded.attach(interface)
-
-
 @pytest.mark.usefixtures("alone")
 def test_the_window_otherwise(world: World, tmp_path: Path) -> None:
     """Without being held a workload that starts is judged from the agent's next look on: within a second."""
