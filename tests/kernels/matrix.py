@@ -85,6 +85,7 @@ def do(job: Job, image: Image, chosen: table.Table, out: Path) -> Guest:
     more = [
         f"AXON_KERNELS_OUT={out}",
         f"AXON_WAYS={' '.join(chosen.ways_of(job.row))}",
+        f"AXON_LOAD={chosen.load}",
         "PYTEST_DISABLE_PLUGIN_AUTOLOAD=1",
     ]
     began = time.monotonic()

@@ -95,6 +95,7 @@ class Table:
     unfit: Sequence[Unfit]
     apart: Sequence[Apart]
     ways: Sequence[str]  # how tests of policies reach their servers, where a row does not say it
+    load: float  # how much tests of volume send, of what they send on this machine
 
     def ways_of(self, row: Row) -> Sequence[str]:
         """How tests of policies reach their servers on a kernel."""
@@ -125,6 +126,7 @@ def read(path: Path = TABLE) -> Table:
             unfit=[Unfit(**entry) for entry in base["unfit"]],
             apart=[Apart(**entry) for entry in base["apart"]],
             ways=base["ways"],
+            load=base["load"],
             userspaces={
                 name: Userspace(**entry)
                 for name, entry in (base["userspace"] | given.get("userspace", {})).items()

@@ -13,6 +13,7 @@ import pytest
 
 from tests.live.kit.axon import ROLES
 from tests.live.kit.books import Books, wait_for
+from tests.live.kit.emulated import share
 from tests.live.kit.nginx import Nginx, nginx
 from tests.live.kit.world import Place, World
 
@@ -52,10 +53,11 @@ def test_a_connection_for_each_request(site: Nginx, world: World, books: Books) 
 
 def test_kept_connections(site: Nginx, world: World, books: Books) -> None:
     """The same by another generator on kept connections."""
-    output = world.client.run("ab", "-q", "-k", "-n", "100000", "-c", "20", site.url("/small"))
-    assert re.search(r"Complete requests: +100000\n", output)
-    assert site.requests() == 100_000
-    books.expect(site.port, {"GET /small 200": 100_000})
+    many = share(100_000)
+    output = world.client.run("ab", "-q", "-k", "-n", str(many), "-c", "20", site.url("/small"))
+    assert re.search(rf"Complete requests: +{many}\n", output)
+    assert site.requests() == many
+    books.expect(site.port, {"GET /small 200": many})
 
 
 @contextmanager
@@ -74,6 +76,7 @@ def steered(place: Place, device: str) -> Iterator[None]:
 def test_nested_runs(site: Nginx, world: World, books: Books, tmp_path: Path) -> None:
     """Nothing is missed or counted twice while runs of the programs interrupt one another."""
     here, there = world.server, world.client
+    many, files = share(200_000), share(5000)
     (site.www / "file").write_bytes(b"f" * 500_000)
     with (
         steered(here, "lo"),
@@ -81,19 +84,19 @@ def test_nested_runs(site: Nginx, world: World, books: Books, tmp_path: Path) ->
         steered(there, "cable1"),
         nginx(world, there, tmp_path / "other") as other,
     ):
-        load = ["h2load", "--h1", "-n", "200000", "-c", "20", "-t", "1", other.url("/small")]
+        load = ["h2load", "--h1", "-n", str(many), "-c", "20", "-t", "1", other.url("/small")]
         beside = here.start(*load)
-        bulk = there.start("h2load", "--h1", "-n", "5000", "-c", "4", site.url("/file"))
-        assert h2load(there, site.url("/small"), 200_000, 50) == 200_000
+        bulk = there.start("h2load", "--h1", "-n", str(files), "-c", "4", site.url("/file"))
+        assert h2load(there, site.url("/small"), many, 50) == many
         assert bulk.wait(120) == 0
         assert beside.wait(120) == 0
         for process, place in ((beside, here), (bulk, there)):
             place.end(process)
-        assert site.requests() == 205_000
-        assert other.requests() == 200_000
-    books.expect(site.port, {"GET /small 200": 200_000, "GET /file 200": 5000})
-    books.expect(other.port, {"GET /small 200": 200_000})
-    assert books.row(site.port, "client", "GET /file 200").resp_body == 5000 * 500_000
+        assert site.requests() == many + files
+        assert other.requests() == many
+    books.expect(site.port, {"GET /small 200": many, "GET /file 200": files})
+    books.expect(other.port, {"GET /small 200": many})
+    assert books.row(site.port, "client", "GET /file 200").resp_body == files * 500_000
     assert books.since("INFO_NEST") > 0
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from tests.live.kit.axon import Attacher, Axon
 from tests.live.kit.books import Books, wait_for
+from tests.live.kit.emulated import share
 from tests.live.kit.packet import SYN, Packet
 from tests.live.kit.relay import Relay, forward
 from tests.live.kit.wire import OK, Listener, Wire, get, head, post
@@ -105,7 +106,7 @@ def test_older_tls_connection(quiet: Listener, attach_live: Attacher) -> None:
 def test_older_bulk(quiet: Listener, attach_live: Attacher) -> None:
     """Hundreds of megabytes one way, begun before Axon, leave an older connection open for its next request."""
     download, upload = quiet.connect(), quiet.connect()
-    size = 256 << 20
+    size = share(256) << 20
     piece = b"b" * (1 << 20)
     download.ask(get("/before"))
     download.answer(head("HTTP/1.1 200 OK", f"Content-Length: {size}"))

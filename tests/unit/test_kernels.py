@@ -16,7 +16,7 @@ from tests.kernels.cpio import Cpio
 from tests.kernels.errors import KernelsError
 from tests.kernels.image import Image
 from tests.kernels.results import Group, Guest
-from tests.live.policy.conftest import _PATHS
+from tests.live.kit.emulated import PATHS
 
 JUNIT = """<testsuites><testsuite name="pytest">
 <testcase classname="tests.live.test_framing" name="test_a" time="1.5"/>
@@ -260,7 +260,7 @@ def test_every_file_of_live_tests_has_its_place() -> None:
 def test_ways_of_a_kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests of policies take a kernel's own ways, or the table's, in each configuration; the page says which."""
     chosen = table.read()
-    assert set(chosen.ways).union(*(row.ways for row in chosen.rows)) <= _PATHS.keys()
+    assert set(chosen.ways).union(*(row.ways for row in chosen.rows)) <= PATHS.keys()
     rows = [
         table.Row(name="old", reason="", ways=["::1", "cable4"]),
         table.Row(name="mid", reason=""),

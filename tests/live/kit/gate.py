@@ -87,6 +87,7 @@ class Guarded:
         self.forged = False
         """Does the test at hand send segments with wrong checksums?"""
         self._detach = ExitStack()
+        self._everywhere = ("", 0)
 
     def attach(self, interface: str) -> None:
         """Judge what comes in by an interface of the place."""
@@ -101,6 +102,16 @@ class Guarded:
         compiled = self.enforcer.apply(parse_policies(text, "test.yaml"), host or Host())
         self.gate.mode = mode
         return compiled
+
+    def allow_everywhere(self, rule: str) -> None:
+        """Put one policy into force, `default/web`: these httpRules for every server.
+
+        If it is in force already, that stays: an emulated processor takes a while for a generation.
+        """
+        if self._everywhere != (rule, self.gate.generation):
+            self.force(policy("web", None, rule))
+            self._everywhere = rule, self.gate.generation
+        self.gate.mode = HostMode.ENFORCE
 
     def allow(
         self, port: int, *rules: str, mode: HostMode = HostMode.ENFORCE, spec: str = ""
@@ -165,8 +176,8 @@ class Guarded:
                 self.gate.forget(index)
 
 
-def policy(name: str, port: int, *rules: str, spec: str = "") -> str:
-    """Return a policy for the servers of a port; each rule is YAML in flow style, `spec` further
+def policy(name: str, port: int | None, *rules: str, spec: str = "") -> str:
+    """Return a policy for the servers of a port, or for all; each rule is YAML in flow style, `spec` further
     lines of the specification. Without rules: one ingress entry without httpRules.
     """
     lines = [
@@ -174,7 +185,9 @@ def policy(name: str, port: int, *rules: str, spec: str = "") -> str:
         "kind: L7NetworkPolicy",
         f"metadata: {{name: {name}}}",
         "spec:",
-        f'  podSelector: {{matchLabels: {{axon.dev/port: "{port}"}}}}',
+        f'  podSelector: {{matchLabels: {{axon.dev/port: "{port}"}}}}'
+        if port
+        else "  podSelector: {}",
         *([f"  {spec}"] if spec else []),
         "  ingress:",
         f"    - httpRules: [{', '.join(rules)}]" if rules else "    - {}",

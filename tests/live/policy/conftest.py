@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,21 +9,14 @@ from pathlib import Path
 import pytest
 
 from tests.live.kit.axon import Attacher, Axon
+from tests.live.kit.emulated import PATHS, WAYS
 from tests.live.kit.enforcing import Enforcing
 from tests.live.kit.gate import Guarded, checksum_errors
 from tests.live.kit.relay import Relay
 from tests.live.kit.wire import Listener
 from tests.live.kit.world import World
 
-_PATHS = {
-    "127.0.0.1": (False, "127.0.0.1", socket.AF_INET),
-    "::1": (False, "::1", socket.AF_INET6),
-    "cable4": (True, "", socket.AF_INET),
-    "cable6": (True, "", socket.AF_INET6),
-}
 _GUARDED = ("lo", "cable1")  # the interfaces of the servers' place
-# those that are taken: fewer where all is emulated, see tests/kernels/kernels.toml
-_WAYS = os.environ.get("AXON_WAYS", "").split() or list(_PATHS)
 
 
 @pytest.fixture(scope="session")
@@ -96,10 +88,10 @@ def agent(world: World, tmp_path: Path) -> Iterator[Enforcing]:
     made.close()
 
 
-@pytest.fixture(params=_WAYS)
+@pytest.fixture(params=WAYS)
 def anywhere(world: World, gate: Guarded, request: pytest.FixtureRequest) -> Iterator[Listener]:
     """Give a server by each way that leads to it: loopback and cable, IPv4 and IPv6."""
-    cable, address, family = _PATHS[request.param]
+    cable, address, family = PATHS[request.param]
     client = world.client if cable else world.server
     four = family == socket.AF_INET
     address = address or (world.server.ip4 if four else world.server.ip6)

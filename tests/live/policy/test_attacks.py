@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests.live.kit.emulated import FAMILIES
 from tests.live.kit.gate import End, Guarded, forbidden, rest
 from tests.live.kit.packet import ACK, FIN, PSH, RST, SYN
 from tests.live.kit.raw import MSS, Raw, Segment
@@ -16,6 +17,8 @@ from tests.live.kit.world import World
 PUBLIC = '{method: ["GET", "POST"], path: /pub/*}'
 SIZE = 100
 URG = 32
+SILENCE = 0.15
+"""Seconds for which nothing comes where nothing will: what is let by is there in a few milliseconds."""
 
 
 def sized(path: str, size: int = SIZE) -> bytes:
@@ -28,18 +31,18 @@ GOOD, OTHER, BAD = sized("/pub/a"), sized("/pub/bb"), sized("/secret")
 Make = Callable[..., tuple[Raw, socket.socket]]
 
 
-@pytest.fixture(params=[False, True], ids=["4", "6"])
+@pytest.fixture(params=FAMILIES)
 def make(world: World, gate: Guarded, request: pytest.FixtureRequest) -> Iterator[Make]:
     """Give a function that connects a raw client; it returns both ends."""
     listener = Listener(
         world, world.server, world.client, "", socket.AF_INET6, listen_family=socket.AF_INET6
     )
-    gate.allow(listener.port, PUBLIC)
+    gate.allow_everywhere(PUBLIC)
     gate.forged = True
     made: list[Raw] = []
 
     def connect(*, options: bytes = MSS, **how: object) -> tuple[Raw, socket.socket]:
-        raw = Raw(world, listener.port, six=request.param, **how)  # type: ignore[arg-type]
+        raw = Raw(world, listener.port, six=request.param == "6", **how)  # type: ignore[arg-type]
         made.append(raw)
         raw.connect(options)
         return raw, listener.accept()
@@ -70,7 +73,7 @@ def exchange(raw: Raw, server: socket.socket, request: bytes = GOOD) -> None:
 
 def expect_unread(server: socket.socket, *before: bytes) -> None:
     """Fail if a server reads anything but this, until it is reset or nothing more comes."""
-    seen = rest(server, 0.4)
+    seen = rest(server, SILENCE)
     if seen.data != b"".join(before):
         pytest.fail(f"the server has read {seen}")
 
@@ -173,7 +176,7 @@ def test_decoy_that_has_a_body(make: Make, decoy: Decoy) -> None:
     raw.send(start, **decoy(raw))
     raw.send(BAD, at=SIZE)
     raw.send(GOOD)
-    seen = rest(server, 0.4)
+    seen = rest(server, SILENCE)
     assert seen.data in {b"", GOOD}
 
 
@@ -187,7 +190,7 @@ def test_decoy_of_half_a_head(make: Make, decoy: Decoy, cut: int) -> None:
     raw.send(GOOD[cut:], at=cut)
     raw.send(BAD[:cut])
     raw.send(BAD)
-    seen = rest(server, 0.4)
+    seen = rest(server, SILENCE)
     assert len(seen.data) < SIZE or seen.data == GOOD
 
 
@@ -235,7 +238,7 @@ def test_decoy_of_chunks_in_the_head_s_packet(make: Make, decoy: Decoy) -> None:
     raw.send(CHUNKED + fake, **decoy(raw))
     raw.send(CHUNKED + data)
     raw.send(data, at=len(CHUNKED))
-    seen = rest(server, 0.4)
+    seen = rest(server, SILENCE)
     assert BAD not in seen.data
 
 
@@ -250,7 +253,7 @@ def test_decoy_of_a_chunk_s_size(make: Make, decoy: Decoy) -> None:
     raw.send(b"00100\r\n", at=at, **decoy(raw))
     raw.send(BAD, at=at + 7)
     raw.send(b"000\r\n\r\n", at=at)
-    seen = rest(server, 0.4)
+    seen = rest(server, SILENCE)
     assert BAD not in seen.data
 
 
@@ -263,7 +266,7 @@ def test_decoy_of_an_upgrade(make: Make, decoy: Decoy) -> None:
     raw.send(short, **decoy(raw))
     raw.send(sized("/pub/a", len(short)))
     raw.send(BAD, at=len(short))
-    seen = rest(server, 0.4)
+    seen = rest(server, SILENCE)
     assert b"/secret" not in seen.data
 
 
@@ -304,7 +307,7 @@ def test_overlap_ahead(make: Make) -> None:
     raw.send(GOOD[40:], at=40)
     raw.send(GOOD[:60])
     raw.send(GOOD[40:], at=40)
-    seen = rest(server, 0.4)
+    seen = rest(server, SILENCE)
     assert seen.data in {GOOD[:60], GOOD}
 
 
@@ -385,7 +388,7 @@ def test_fragments_after_a_denial_in_the_body(make: Make) -> None:
     plain = sized("/pub/a", len(start))
     for frame in raw.fragments(raw.tcp(plain + BAD), 64):
         raw.put(frame)
-    seen = rest(server, 0.4)
+    seen = rest(server, SILENCE)
     assert b"/secret" not in seen.data
 
 
@@ -572,7 +575,7 @@ def test_a_full_buffer(make: Make) -> None:
     for back in range(at - 50 * SIZE, at, SIZE):
         raw.send(BAD, at=back)
     raw.send(BAD, at=at)
-    assert b"/secret" not in rest(server, 0.4).data
+    assert b"/secret" not in rest(server, SILENCE).data
 
 
 def test_many_small_windows(make: Make) -> None:

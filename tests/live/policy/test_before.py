@@ -14,6 +14,7 @@ from tests.live.kit.wire import head, receive
 from tests.live.policy.test_attacks import (
     BAD,
     GOOD,
+    SILENCE,
     SIZE,
     Make,
     expect_unread,
@@ -39,7 +40,7 @@ def test_ahead_of_a_gap(make: Make, gate: Guarded, before: HostMode) -> None:
         3
     ):  # as a client's TCP would: the first one may only tell that the port is a selected one's
         raw.send(GOOD)
-    assert b"/secret" not in rest(server, 0.4).data
+    assert b"/secret" not in rest(server, SILENCE).data
 
 
 def test_in_a_body_that_was_not_taken(make: Make, gate: Guarded) -> None:
@@ -50,7 +51,7 @@ def test_in_a_body_that_was_not_taken(make: Make, gate: Guarded) -> None:
     gate.gate.mode = HostMode.OFF
     gate.gate.mode = HostMode.ENFORCE
     raw.send(GOOD)
-    assert b"/secret" not in rest(server, 0.4).data
+    assert b"/secret" not in rest(server, SILENCE).data
 
 
 def test_in_front_of_the_beginning(make: Make, gate: Guarded) -> None:

@@ -18,6 +18,7 @@ from axon.policy.compiler.compile import Host
 from axon.policy.language.labels import Party
 from axon.policy.language.model import Network
 from tests.live.kit.axon import Axon
+from tests.live.kit.emulated import share
 from tests.live.kit.gate import (
     End,
     Guarded,
@@ -33,7 +34,7 @@ from tests.live.kit.world import Place, World, ip
 
 PUBLIC = '{method: ["GET", "POST"], path: /pub/*}'
 _SO_ATTACH_FILTER, _SO_DETACH_FILTER = 26, 27
-_LARGE = 20 << 20
+_LARGE = share(20 << 20)
 
 
 @dataclass

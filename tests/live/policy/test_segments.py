@@ -15,6 +15,7 @@ from tests.live.policy.test_attacks import (
     BAD,
     GOOD,
     OTHER,
+    SILENCE,
     SIZE,
     Make,
     another,
@@ -99,7 +100,7 @@ def test_beyond_the_window(make: Make, gate: Guarded, stamps: bool, queued: bool
     for i in range(pieces):
         raw.send(piece, at=len(front) + i * len(piece))
     raw.send(BAD, at=end)
-    assert b"/secret" not in rest(server, 0.4).data
+    assert b"/secret" not in rest(server, SILENCE).data
     assert gate.denials()["RESENT"] > before
 
 

@@ -77,7 +77,7 @@ PATHS = {
 @pytest.mark.parametrize("path", PATHS.values(), ids=PATHS)
 def test_paths(gate: Guarded, loop: Listener, path: str) -> None:
     """A path that is not canonical, or that no rule allows, is denied."""
-    gate.allow(loop.port, PUBLIC)
+    gate.allow_everywhere(PUBLIC)
     wire = loop.connect()
     wire.client.sendall(line(f"GET {path} HTTP/1.1"))
     expect_denied(wire.client, wire.server)
@@ -95,7 +95,7 @@ def test_paths_where_everything_is_allowed(gate: Guarded, loop: Listener, path: 
     """A path that is not canonical is denied also where every path is allowed."""
     if path in {"/pub/a", "/public"}:
         pytest.fail("no such path is meant")
-    gate.allow(loop.port, EVERYTHING)
+    gate.allow_everywhere(EVERYTHING)
     wire = loop.connect()
     wire.client.sendall(line(f"GET {path} HTTP/1.1"))
     expect_denied(wire.client, wire.server)
@@ -134,7 +134,7 @@ LINES = {
 @pytest.mark.parametrize("text", LINES.values(), ids=LINES)
 def test_request_lines(gate: Guarded, loop: Listener, text: str) -> None:
     """A request line that is not exactly one of HTTP/1 (RFC 9112 section 3) is denied."""
-    gate.allow(loop.port, PUBLIC)
+    gate.allow_everywhere(PUBLIC)
     wire = loop.connect()
     wire.client.sendall(line(text))
     expect_denied(wire.client, wire.server)
@@ -221,7 +221,7 @@ FIELDS = {
 @pytest.mark.parametrize("more", FIELDS.values(), ids=FIELDS)
 def test_fields(gate: Guarded, loop: Listener, more: tuple[str, ...]) -> None:
     """Header fields that leave open where a message ends, or what it is, are denied."""
-    gate.allow(loop.port, EVERYTHING)
+    gate.allow_everywhere(EVERYTHING)
     wire = loop.connect()
     wire.client.sendall(fields(*more) + b"0\r\n\r\n")
     expect_denied(wire.client, wire.server)
@@ -262,7 +262,7 @@ HEADS = {
 @pytest.mark.parametrize("raw", HEADS.values(), ids=HEADS)
 def test_heads(gate: Guarded, loop: Listener, raw: bytes) -> None:
     """Bytes that are no exact HTTP/1 request, or no HTTP at all, are denied."""
-    gate.allow(loop.port, EVERYTHING)
+    gate.allow_everywhere(EVERYTHING)
     wire = loop.connect()
     wire.client.settimeout(3)
     try:
@@ -314,7 +314,7 @@ CHUNKS = {
 @pytest.mark.parametrize("raw", CHUNKS.values(), ids=CHUNKS)
 def test_chunks(gate: Guarded, loop: Listener, raw: bytes, alone: bool) -> None:
     """Chunked framing that is not exact (RFC 9112 section 7.1) is denied before it is read."""
-    gate.allow(loop.port, EVERYTHING)
+    gate.allow_everywhere(EVERYTHING)
     wire = loop.connect()
     start = fields("Transfer-Encoding: chunked")
     if alone:
@@ -341,7 +341,7 @@ SMUGGLED = {
 @pytest.mark.parametrize("first", SMUGGLED.values(), ids=SMUGGLED)
 def test_smuggled(gate: Guarded, loop: Listener, first: bytes, answered: bool) -> None:
     """A denied request exactly behind an allowed one is found, however the first one ended."""
-    gate.allow(loop.port, PUBLIC)
+    gate.allow_everywhere(PUBLIC)
     wire = loop.connect()
     if answered:
         wire.ask(first)
@@ -357,7 +357,7 @@ def test_smuggled(gate: Guarded, loop: Listener, first: bytes, answered: bool) -
 @pytest.mark.parametrize("first", SMUGGLED.values(), ids=SMUGGLED)
 def test_allowed_behind(gate: Guarded, loop: Listener, first: bytes) -> None:
     """An allowed one there passes."""
-    gate.allow(loop.port, PUBLIC)
+    gate.allow_everywhere(PUBLIC)
     wire = loop.connect()
     wire.exchange(first + get("/pub/b"), OK + OK)
     wire.exchange(get("/pub/c"))
@@ -455,7 +455,7 @@ GOOD = {
 @pytest.mark.parametrize("raw", GOOD.values(), ids=GOOD)
 def test_good(gate: Guarded, anywhere: Listener, raw: bytes) -> None:
     """What real clients send passes as it is, whether it comes first or on a kept connection."""
-    gate.allow(anywhere.port, PUBLIC)
+    gate.allow_everywhere(PUBLIC)
     wire = anywhere.connect()
     replies = OK * max(1, raw.count(get("/pub/a")) if raw.startswith(get("/pub/a")) else 1)
     for _ in range(3):
@@ -467,7 +467,7 @@ def test_good(gate: Guarded, anywhere: Listener, raw: bytes) -> None:
 
 def test_expect_continue(gate: Guarded, anywhere: Listener) -> None:
     """A client that waits for 100 (Continue) gets it from its server."""
-    gate.allow(anywhere.port, PUBLIC)
+    gate.allow_everywhere(PUBLIC)
     wire = anywhere.connect()
     for _ in range(3):
         wire.ask(fields("Content-Length: 2000", "Expect: 100-continue"))
@@ -479,7 +479,7 @@ def test_expect_continue(gate: Guarded, anywhere: Listener) -> None:
 
 def test_expect_continue_denied(gate: Guarded, anywhere: Listener) -> None:
     """A denied one reads a 403 in its place."""
-    gate.allow(anywhere.port, PUBLIC)
+    gate.allow_everywhere(PUBLIC)
     wire = anywhere.connect()
     wire.client.sendall(
         head("PUT /pub/a HTTP/1.1", HOST, "Content-Length: 9", "Expect: 100-continue")
@@ -491,7 +491,7 @@ def test_expect_continue_denied(gate: Guarded, anywhere: Listener) -> None:
 @pytest.mark.parametrize("step", [7, 1000])
 def test_bodies_in_packets(gate: Guarded, anywhere: Listener, name: str, step: int) -> None:
     """Bodies pass in any number of packets."""
-    gate.allow(anywhere.port, PUBLIC)
+    gate.allow_everywhere(PUBLIC)
     wire = anywhere.connect()
     raw = GOOD[name][: 3000 if name == "large body" else None]
     if name == "large body":
@@ -512,7 +512,7 @@ NOT_ALLOWED_HEAD = head("POST /pubs/a HTTP/1.1", HOST, "X-A: b", "Content-Length
 @pytest.mark.parametrize("chunked", [False, True])
 def test_allowed_in_single_bytes(gate: Guarded, anywhere: Listener, chunked: bool) -> None:
     """An allowed request, one byte a packet, passes as it is."""
-    gate.allow(anywhere.port, PUBLIC)
+    gate.allow_everywhere(PUBLIC)
     wire = anywhere.connect()
     raw = GOOD["chunk extensions"] if chunked else ALLOWED_HEAD
     for _ in range(2):
@@ -524,7 +524,7 @@ def test_allowed_in_single_bytes(gate: Guarded, anywhere: Listener, chunked: boo
 
 def test_allowed_in_two_packets(gate: Guarded, loop: Listener) -> None:
     """An allowed request passes in two packets, wherever it is cut."""
-    gate.allow(loop.port, PUBLIC)
+    gate.allow_everywhere(PUBLIC)
     wire = loop.connect()
     for raw in (ALLOWED_HEAD, GOOD["chunk extensions"]):
         for at in range(1, len(raw)):
@@ -539,7 +539,7 @@ def test_denied_in_two_packets(gate: Guarded, loop: Listener, raw: bytes) -> Non
     """A denied request in two packets, wherever it is cut, gets its 403, and its server does not
     read the packet that decides.
     """
-    gate.allow(loop.port, PUBLIC)
+    gate.allow_everywhere(PUBLIC)
     for at in range(1, len(raw)):
         wire = loop.connect()
         wire.client.sendall(raw[:at])
@@ -556,7 +556,7 @@ def test_denied_in_two_packets(gate: Guarded, loop: Listener, raw: bytes) -> Non
 @pytest.mark.parametrize("raw", [DENIED_HEAD, NOT_ALLOWED_HEAD], ids=["path", "rule"])
 def test_denied_in_single_bytes(gate: Guarded, anywhere: Listener, raw: bytes) -> None:
     """A denied request, one byte a packet, gets its 403, and its server never has it whole."""
-    gate.allow(anywhere.port, PUBLIC)
+    gate.allow_everywhere(PUBLIC)
     wire = anywhere.connect()
     got = b""
     for i in range(len(raw)):
