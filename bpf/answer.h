@@ -14,7 +14,12 @@
 
 #define AX_TOMB_TAKES (1ULL << 30)	/* bytes of an upload that are thrown away before it is reset */
 
-AX_MAP(ax_tombs, BPF_MAP_TYPE_LRU_HASH, struct ax_pair, struct ax_tomb, 8192, 0);
+#define AX_TOMBS 8192		/* a power of two */
+
+/* The oldest gives way to the newest; the kernel's LRU would not say so. Two cores may put one in for the same place. */
+AX_MAP(ax_tombs, BPF_MAP_TYPE_HASH, struct ax_pair, struct ax_tomb, AX_TOMBS + 1024, 0);
+AX_MAP(ax_tomb_places, BPF_MAP_TYPE_ARRAY, u32, struct ax_pair, AX_TOMBS, 0);
+AX_MAP(ax_tomb_turns, BPF_MAP_TYPE_ARRAY, u32, struct ax_turn, 1, 0);
 
 #define AX_403 "HTTP/1.1 403 Forbidden\r\nContent-Type: text/plain\r\nContent-Length: 26\r\nConnection: close\r\n"
 #define AX_403_NAME "x-axon-policy: "
@@ -205,6 +210,37 @@ static __always_inline struct ax_pair *ax_pair_of(struct ax_gw *w)
 	return &w->pair;
 }
 
+/* Puts w->tomb into the table, in the place of the oldest one. */
+AX_GLOBAL int ax_tomb_keep(u32 lvl)
+{
+	struct ax_gw *w = ax_gate_area(lvl);
+	struct ax_turn *turn;
+	struct ax_pair *place;
+	struct ax_tomb *old;
+	u32 i = 0, at;
+
+	turn = bpf_map_lookup_elem(&ax_tomb_turns, &i);
+	if (!w || !turn)
+		return -1;
+	i = ax_next_turn(turn);
+	at = i & (AX_TOMBS - 1);
+	place = bpf_map_lookup_elem(&ax_tomb_places, &at);
+	if (!place)
+		return -1;
+	old = bpf_map_lookup_elem(&ax_tombs, place);
+	if (old && old->turn == i - AX_TOMBS) {	/* else another one, of the same ports, that is younger */
+		if (!old->had)
+			ax_count(AX_INFO_ANSWER_LEFT);
+		bpf_map_delete_elem(&ax_tombs, place);
+	}
+	w->tomb.turn = i;
+	w->tomb.had = 0;
+	*place = *ax_pair_of(w);
+	if (bpf_map_update_elem(&ax_tombs, place, &w->tomb, BPF_ANY))
+		ax_count(AX_INFO_ANSWER_LEFT);
+	return 0;
+}
+
 /* The request is denied and nothing is owed on its connection: the client reads a 403 and the stream's end, the server
  * sees its connection reset. Returns what the hook does with the packet. */
 AX_GLOBAL int ax_answer(struct __sk_buff *skb, u32 lvl, u32 named)
@@ -225,7 +261,7 @@ AX_GLOBAL int ax_answer(struct __sk_buff *skb, u32 lvl, u32 named)
 	t->head_only = w->head_only;
 	t->fin = !!(w->tcp_flags & AX_TCP_FIN);
 	t->taken = 0;
-	bpf_map_update_elem(&ax_tombs, ax_pair_of(w), t, BPF_ANY);
+	ax_tomb_keep(lvl);
 	if (ax_send_back(skb, lvl, w, AX_TCP_ACK | AX_TCP_PSH | AX_TCP_FIN, n))
 		return AX_TC_SHOT;
 	return ax_rewrite(skb, lvl, AX_TCP_RST, 0) ? AX_TC_SHOT : AX_TC_PASS;
@@ -262,6 +298,8 @@ AX_GLOBAL int ax_tomb_of(struct __sk_buff *skb, u32 lvl, u32 named)
 	if (w->snd_una - t->seq > t->end - t->seq)
 		return 0;
 	end = w->seq + w->end + !!(flags & AX_TCP_FIN);
+	if (w->snd_una == t->end)
+		t->had = 1;
 	n = 0;
 	if (w->end && (s32)(w->seq - t->ack) < 0 && (s32)(w->snd_una - t->end) < 0) {
 		/* sent again: our answer, or its acknowledgement of the request, was lost */

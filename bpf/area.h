@@ -20,6 +20,8 @@ struct ax_tomb {
 	u8 head_only;
 	u8 fin;			/* the client has ended its stream */
 	u64 taken;		/* bytes thrown away */
+	u32 turn;		/* of ax_tomb_places, that it was put in by */
+	u32 had;		/* the client has acknowledged the whole answer */
 };
 
 /* One run's work area in front of the socket. Per CPU and nesting level, as struct ax_work is. */

@@ -10,7 +10,7 @@
 #define AXON_H
 
 /* Version of the layouts below. A pinned map of another version is read, carried over and replaced. */
-#define AX_LAYOUT 5
+#define AX_LAYOUT 6
 
 /* Latency buckets: schema 3 of Prometheus native histograms, that is eight to the factor of two.
  * Bucket i of 1..214 holds durations in [2^((i-1)/8 - 20), 2^(i/8 - 20)) seconds: 0.95 us to 112 s.
@@ -138,6 +138,7 @@ enum ax_stat {
 	AX_INFO_EARLY_DATA,	/* first data on a listening socket, adopted by its connection */
 	AX_INFO_PARSED,		/* packets that took the full parser: the head was not the connection's last one again */
 	AX_INFO_NEST,		/* runs nested on their CPU */
+	AX_INFO_ANSWER_LEFT,	/* denied connections forgotten for newer ones before their client had the answer: what it sends again is reset */
 
 	AX_DROP_FLOW_RATE,	/* over the rate bound */
 	AX_DROP_FLOW_RING,	/* the ring buffer was full */
@@ -319,7 +320,6 @@ struct ax_filter {
 	ax_u16 port;
 	ax_u16 lport;
 	ax_u64 min_ns;
-	ax_u64 cgroup;		/* not read: a service may have many, see struct ax_sought */
 	ax_u64 interval;	/* ns between records: the rate bound; 0: none */
 	ax_u8 addr[16];
 	ax_u32 addr_bits;	/* of the mapped address: 96 more than of an IPv4 one */

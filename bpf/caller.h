@@ -9,34 +9,58 @@
 
 #define AX_LOOPBACK_IFINDEX 1	/* in every network namespace (the kernel's LOOPBACK_IFINDEX) */
 
+/* A bridge judges in the place of its ports, but does not know by which of them a packet came. The port leaves that in the
+ * packet: 1 for other hosts, else a container's network namespace and 2. */
+static __always_inline void ax_port_tells(struct __sk_buff *skb)
+{
+	u32 key = skb->ifindex;
+	struct ax_link *link = bpf_map_lookup_elem(&ax_links, &key);
+
+	/* else it has ports itself, and one of them has told */
+	if (!link || link->netns != AX_BEYOND_PORTS)
+		skb->tc_index = link && link->netns < 0xffff - 2 ? link->netns + 2 : 0;
+}
+
 /* The interface by which the packet came in; 0: this host sends it to a container. */
-static __always_inline u32 ax_came_by(struct __sk_buff *skb, const struct ax_gw *w)
+static __always_inline u32 ax_came_in(struct __sk_buff *skb, const struct ax_gw *w)
 {
 	u32 here = AX_READ(skb->ifindex), came = AX_READ(skb->ingress_ifindex);
 
 	return w->in ? came : here;
 }
 
-/* The container on whose cable the packet came in; 0: it came in otherwise, or this host sent it. */
-static __always_inline struct ax_link *ax_from_container(struct __sk_buff *skb, const struct ax_gw *w)
+/* The same, beside what a bridge's port has told. */
+static __always_inline u64 ax_came_by(struct __sk_buff *skb, const struct ax_gw *w)
 {
-	u32 key = ax_came_by(skb, w);
+	return (u64)AX_READ(skb->tc_index) << 32 | ax_came_in(skb, w);
+}
+
+/* The network namespace of the container that the packet comes out of. AX_NETNS_NONE: by a bridge that has containers, but nobody
+ * has told by which port. -1: it came in otherwise, or this host sent it. */
+static __always_inline s64 ax_from_container(struct __sk_buff *skb, const struct ax_gw *w)
+{
+	u64 by = ax_came_by(skb, w);
+	u32 key = by, told = by >> 32;
 	struct ax_link *link = bpf_map_lookup_elem(&ax_links, &key);
 
-	return link && link->netns >= 0 ? link : 0;
+	if (!link)
+		return -1;
+	if (link->netns != AX_BEYOND_PORTS)
+		return link->netns;
+	return told ? (s64)told - 2 : AX_NETNS_NONE;
 }
 
 /* Has this host sent the packet? */
 static __always_inline int ax_from_here(struct __sk_buff *skb, const struct ax_gw *w)
 {
-	return ax_came_by(skb, w) == (w->in ? 0 : AX_LOOPBACK_IFINDEX);
+	return ax_came_in(skb, w) == (w->in ? 0 : AX_LOOPBACK_IFINDEX);
 }
 
 /* Does a packet come out of another container than what was sent on its connection before? A container may invent the
  * addresses and numbers of another's connection. */
-static __always_inline int ax_from_elsewhere(struct __sk_buff *skb, const struct ax_gw *w, u32 before)
+static __always_inline int ax_from_elsewhere(struct __sk_buff *skb, const struct ax_gw *w, u64 before)
 {
-	return ax_came_by(skb, w) != before && ax_from_container(skb, w);
+	return ax_came_by(skb, w) != before && ax_from_container(skb, w) >= 0;
 }
 
 /* Who the caller is: by its socket if it is on this host, else by its address. What comes out of a container is a socket's
@@ -47,10 +71,9 @@ AX_GLOBAL int ax_identify(struct __sk_buff *skb, u32 lvl)
 	struct bpf_sock_tuple *tuple;
 	struct ax_pol_peer *peer;
 	struct ax_owner *owner;
-	struct ax_link *from;
 	struct bpf_sock *sk;
 	u32 *ident, found = 0;
-	s64 netns;
+	s64 netns;	/* that it comes out of; -1 is the hook's own (BPF_F_CURRENT_NETNS) */
 
 	if (!w)
 		return -1;
@@ -58,8 +81,7 @@ AX_GLOBAL int ax_identify(struct __sk_buff *skb, u32 lvl)
 	w->block = 0;
 	w->peer_cgroup = 0;
 	tuple = &w->tuple;
-	from = ax_from_container(skb, w);
-	netns = from ? from->netns : -1;	/* BPF_F_CURRENT_NETNS */
+	netns = ax_from_container(skb, w);
 	if (w->ip6) {
 		__builtin_memcpy(tuple->ipv6.saddr, w->dst, 16);
 		__builtin_memcpy(tuple->ipv6.daddr, w->src, 16);
@@ -102,7 +124,7 @@ AX_GLOBAL int ax_identify(struct __sk_buff *skb, u32 lvl)
 		return 0;
 	}
 	/* a socket of our own that has gone: unknown, whichever of the host's addresses it had */
-	if (from || ax_from_here(skb, w) || ax_loopback(w->raddr) ||
+	if (netns >= 0 || ax_from_here(skb, w) || ax_loopback(w->raddr) ||
 	    (*(u64 *)w->raddr == *(u64 *)w->laddr && *(u64 *)(w->raddr + 8) == *(u64 *)(w->laddr + 8)))
 		return 0;
 	w->ident = peer && peer->ident ? peer->ident : AX_IDENT_WORLD;

@@ -105,28 +105,24 @@ static __always_inline void ax_early_doubt(struct ax_early *kept)
 AX_GLOBAL int ax_early_place(u32 lvl, u64 now)
 {
 	struct ax_gw *w = ax_gate_area(lvl);
-	struct ax_early_turn *turn;
-	struct ax_early_place *p;
+	struct ax_turn *turn;
+	struct ax_pair *place;
 	struct ax_early *old;
 	u32 i = 0;
 
 	turn = bpf_map_lookup_elem(&ax_early_turns, &i);
 	if (!w || !turn)
 		return -1;
-	bpf_spin_lock(&turn->lock);
-	i = turn->next;
-	turn->next = i + 1;
-	bpf_spin_unlock(&turn->lock);
-	i &= AX_EARLIES - 1;
-	p = bpf_map_lookup_elem(&ax_early_places, &i);
-	if (!p)
+	i = ax_next_turn(turn) & (AX_EARLIES - 1);
+	place = bpf_map_lookup_elem(&ax_early_places, &i);
+	if (!place)
 		return -1;
-	old = bpf_map_lookup_elem(&ax_early, &p->pair);
+	old = bpf_map_lookup_elem(&ax_early, place);
 	if (old && now - old->at < AX_EARLY_DOUBT)
 		return -1;
 	if (old)
-		bpf_map_delete_elem(&ax_early, &p->pair);
-	p->pair = *ax_early_pair(w);
+		bpf_map_delete_elem(&ax_early, place);
+	*place = *ax_early_pair(w);
 	return 0;
 }
 

@@ -199,6 +199,10 @@ static __always_inline int ax_gate_packet(struct __sk_buff *skb)
 	u32 lvl;
 	int r;
 
+	if (skb->tc_classid & AX_CLASS_PORT) {
+		ax_port_tells(skb);
+		return AX_TC_PASS;
+	}
 	if (!ctl || !ctl->gen || !ctl->mode)
 		return AX_TC_PASS;
 	r = ax_segment_of(skb, ctl, &s);

@@ -45,7 +45,8 @@ struct ax_gate_state {
 	u16 memo_len;		/* of the last head, if it came alone in a packet; 0: none */
 	u8 open;
 	u8 doubtful;		/* a policy that audits has let by what is not strictly HTTP: servers may differ on what follows */
-	u32 came;		/* the interface by which its client's packets came when who asks was found out */
+	u32 pad;
+	u64 came;		/* by what its client's packets came when who asks was found out: see ax_came_by() */
 	struct ax_reading r;
 };
 
@@ -98,21 +99,30 @@ struct ax_early {
 	struct ax_texts t;
 };
 
-#define AX_EARLIES 1024	/* a power of two */
-
-/* The kernel's LRU is no bound for this: with many processors it gives up what has just been put in. So the places go round,
- * and what is younger than AX_EARLY_DOUBT keeps its own. */
-struct ax_early_place {
-	struct ax_pair pair;
-};
-
-struct ax_early_turn {
+/* Whose turn it is among places that go round. */
+struct ax_turn {
 	struct bpf_spin_lock lock;
 	u32 next;
 };
 
+static __always_inline u32 ax_next_turn(struct ax_turn *turn)
+{
+	u32 i;
+
+	bpf_spin_lock(&turn->lock);
+	i = turn->next;
+	turn->next = i + 1;
+	bpf_spin_unlock(&turn->lock);
+	return i;
+}
+
+#define AX_EARLIES 1024	/* a power of two */
+
+/* The kernel's LRU is no bound for this: with many processors it gives up what has just been put in. So the places go round,
+ * and what is younger than AX_EARLY_DOUBT keeps its own. */
+
 AX_MAP(ax_early, BPF_MAP_TYPE_HASH, struct ax_pair, struct ax_early, AX_EARLIES, 0);
-AX_MAP(ax_early_places, BPF_MAP_TYPE_ARRAY, u32, struct ax_early_place, AX_EARLIES, 0);
-AX_MAP(ax_early_turns, BPF_MAP_TYPE_ARRAY, u32, struct ax_early_turn, 1, 0);
+AX_MAP(ax_early_places, BPF_MAP_TYPE_ARRAY, u32, struct ax_pair, AX_EARLIES, 0);
+AX_MAP(ax_early_turns, BPF_MAP_TYPE_ARRAY, u32, struct ax_turn, 1, 0);
 
 #endif

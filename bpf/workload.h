@@ -10,12 +10,20 @@
 /* Of a filter, by its class (TCA_BPF_CLASSID). */
 #define AX_CLASS_INTO 1		/* judges what is sent, to a container on the interface's other end */
 #define AX_CLASS_BARE 2		/* the link has no Ethernet header */
+#define AX_CLASS_PORT 4		/* judges nothing: tells the bridge, whose port the interface is, what a packet comes out of */
 
-/* An interface on whose other end a container is. */
+/* What is on an interface's other end. */
 struct ax_link {
-	s32 netns;		/* that the sockets there are in, as this network namespace numbers it */
+	s32 netns;		/* a container: that its sockets are in, as this network namespace numbers it; or enum ax_beyond */
 	u32 pad;
 };
+
+enum ax_beyond {
+	AX_BEYOND_OTHERS = -1,	/* other hosts */
+	AX_BEYOND_PORTS = -2,	/* a bridge's ports, of which one has told: see ax_port_tells() */
+};
+
+#define AX_NETNS_NONE 0x7fffffff	/* a number that no network namespace has */
 
 /* A generation, and of it the number and flags of the set (0: not selected). */
 #define AX_GUARD(gen, flags, set) ((u64)(gen) << 32 | (u64)(flags) << 16 | (set))

@@ -6,7 +6,7 @@ import asyncio
 import errno
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Literal
@@ -14,7 +14,7 @@ from typing import Literal
 from axon.agent.ways import Way, ways
 from axon.errors import KernelError
 from axon.kernel import tc
-from axon.kernel.gate import Gate
+from axon.kernel.gate import PORTS, Gate
 from axon.kernel.netlink import Watch, interfaces
 from axon.kernel.pins import pinned_gates
 from axon.log import get
@@ -34,7 +34,7 @@ def refuse_others(pin_dir: Path) -> None:
     end. What somebody has left there who is pinned nowhere any more is nobody's.
     """
     gates = pinned_gates()
-    for way in ways(interfaces()).values():
+    for way in ways(interfaces()).points.values():
         places = gates.get(tc.attached(way.point), set())
         if places and pin_dir.resolve() not in places:
             other = min(places)
@@ -53,8 +53,8 @@ class Points:
         self._gate = gate
         self._states: dict[tc.Point, tuple[State, str]] = {}
         self._names: dict[tc.Point, str] = {}
-        self._netns: dict[tc.Point, int] = {}
-        """Where cables were last known to lead, by the point that sends into them."""
+        self._beyond = gate.beyond()
+        """What the gate was told last to be on interfaces' other ends."""
         self._moved: dict[tc.Point, float] = {}
         self._watch = Watch()
         self._due = False
@@ -67,6 +67,8 @@ class Points:
         """How many interfaces there are in each state, by the worse of their directions."""
         worst: dict[int, State] = {}
         for point, (state, _) in self._states.items():
+            if point.port:
+                continue
             before = worst.get(point.ifindex, STATES[0])
             worst[point.ifindex] = max(state, before, key=STATES.index)
         found = Counter(worst.values())
@@ -76,6 +78,11 @@ class Points:
     def problem(self) -> str:
         """Which interface is not judged and why; empty if all are."""
         for point, (state, why) in self._states.items():
+            if state == "unjudged" and point.port:
+                return (
+                    f"What comes by {self._names[point]} cannot be told from what comes by the other "
+                    f"ports of its bridge ({why}): callers beyond it are not known."
+                )
             if state == "unjudged":
                 return (
                     f"Requests on {self._names[point]} cannot be judged ({why}): what arrives there "
@@ -96,9 +103,14 @@ class Points:
 
     def look(self) -> None:
         """See to it that every interface is judged, by us first; raise OSError."""
-        wanted = ways(interfaces())
+        wanted, beyond = ways(interfaces())
+        gone = self._beyond.keys() - beyond.keys()
+        # A bridge is told of as one only while its ports tell.
+        self._forget([index for index in gone if self._beyond[index] == PORTS])
         for point in self._states.keys() - wanted.keys():
             self._leave(point)
+        self._forget(self._beyond.keys() - beyond.keys())
+        self._lead({index: netns for index, netns in beyond.items() if netns != PORTS})
         for way in wanted.values():
             try:
                 state, why = self._settled(way), ""
@@ -107,6 +119,7 @@ class Points:
                     continue
                 state, why = "unjudged", error.strerror or str(error)
             self._note(way, state, why)
+        self._lead(beyond)
 
     def _stirred(self) -> None:
         self._watch.drain()
@@ -128,15 +141,11 @@ class Points:
         point = way.point
         chain = tc.chain(point)
         here = [one for one in chain if tc.is_ours(one) and one.program == self._gate.program]
-        if not here:
-            self._gate.attach(point, netns=way.netns)
+        if not here or tc.is_for_port(here[0]) != point.port:
+            self._gate.attach(point)
             if point in self._states:
                 self._repaired(way, "missing")
             chain = tc.chain(point)
-        elif point.egress and self._netns.get(point) != way.netns:
-            # An earlier agent attached it, or the cable's other end has been moved since.
-            self._gate.lead(point.ifindex, way.netns)
-        self._netns[point] = way.netns
         if not chain:
             raise OSError(errno.ENOENT, "its filter has been removed again")
         if not tc.is_ours(chain[0]):
@@ -145,7 +154,7 @@ class Points:
             # A new filter goes in front of those of its priority. What arrives meanwhile is dropped.
             self._moved[point] = time.monotonic()
             tc.detach(point)
-            self._gate.attach(point, netns=way.netns)
+            self._gate.attach(point)
             self._repaired(way, "behind")
         return "behind" if tc.ahead(point) else "judged"
 
@@ -173,10 +182,17 @@ class Points:
     def _leave(self, point: tc.Point) -> None:
         with suppress(OSError):
             tc.detach(point)
-        last = not any(one.ifindex == point.ifindex for one in self._states if one != point)
-        if point.egress or last:
-            with suppress(OSError):
-                self._gate.forget(point.ifindex)
         del self._states[point], self._names[point]
-        self._netns.pop(point, None)
         self._moved.pop(point, None)
+
+    def _lead(self, beyond: Mapping[int, int]) -> None:
+        for index, netns in beyond.items():
+            if self._beyond.get(index) != netns:
+                self._gate.lead(index, netns)
+                self._beyond[index] = netns
+
+    def _forget(self, indices: Iterable[int]) -> None:
+        for index in indices:
+            with suppress(OSError):
+                self._gate.forget(index)
+            self._beyond.pop(index, None)

@@ -7,6 +7,7 @@ from functools import cache
 from typing import NamedTuple
 
 from axon.kernel import tc
+from axon.kernel.gate import OTHERS, PORTS
 from axon.kernel.netlink import Interface
 
 _UPPERS = {"vlan", "macvlan", "macvtap", "ipvlan"}
@@ -15,14 +16,20 @@ _UNREAD = 2
 
 
 class Way(NamedTuple):
-    """A point, and in which network namespace the sockets are: see Gate.attach."""
+    """A point, and its interface's name."""
 
     point: tc.Point
     interface: str
-    netns: int = -1
 
 
-def ways(known: Iterable[Interface]) -> Mapping[tc.Point, Way]:
+class Ways(NamedTuple):
+    """All points, and by index what is on the interfaces' other ends: see Gate.lead."""
+
+    points: Mapping[tc.Point, Way]
+    beyond: Mapping[int, int]
+
+
+def ways(known: Iterable[Interface]) -> Ways:
     """Return where packets are to be judged: what arrives here, and what is sent to a container.
 
     A cable to another network namespace is a container's, unless a default route leads there. Of
@@ -32,16 +39,30 @@ def ways(known: Iterable[Interface]) -> Mapping[tc.Point, Way]:
       by one of them has been judged further below;
     - in the place of a VLAN, or a macvlan, what it is on; but the VLAN, if that does not judge, or if
       its packets had a second tag there.
+
+    A bridge that judges for containers is told by its ports what comes out of which; what comes to
+    one over a cable from another bridge has been told there.
     """
     up = {one.index: one for one in known if one.up}
     stacked = _Stacks(up)
     found = []
+    beyond: dict[int, int] = {}
     for one in up.values():
         if stacked.judges(one.index):
             found.append(Way(tc.Point(one.index), one.name))
-        if one.kind == "veth" and one.netns >= 0 and not one.uplink:
-            found.append(Way(tc.Point(one.index, egress=True), one.name, one.netns))
-    return {way.point: way for way in found}
+        if _is_cable(one):
+            found.append(Way(tc.Point(one.index, egress=True), one.name))
+            beyond[one.index] = one.netns
+    for master, ports in stacked.bridges().items():
+        beyond[master] = PORTS
+        for port in ports:
+            found.append(Way(tc.Point(port, port=True), up[port].name))
+            beyond.setdefault(port, stacked.container(port))
+    return Ways({way.point: way for way in found}, beyond)
+
+
+def _is_cable(one: Interface) -> bool:
+    return one.kind == "veth" and one.netns >= 0 and not one.uplink
 
 
 class _Stacks:
@@ -57,6 +78,40 @@ class _Stacks:
         self.judges = cache(self._judges)
         self._since = cache(self._tags_since)
         self._defer = cache(self._all_defer)
+
+    def container(self, index: int) -> int:
+        """Return the network namespace of the container that what arrives comes out of, or OTHERS."""
+        one = self._up[index]
+        while one.kind in _UPPERS and one.lower in self._up:
+            one = self._up[one.lower]
+        return one.netns if _is_cable(one) else OTHERS
+
+    def bridges(self) -> Mapping[int, list[int]]:
+        """Return the masters that judge for containers, each with those of its ports that tell."""
+        joined = {master: self._joined(ports) for master, ports in self._ports.items()}
+        judge = {master for master in joined if self._defer(master)}
+        known: set[int] = set()
+        more = {
+            master
+            for master in judge
+            if any(self.container(port) != OTHERS for port in self._ports[master])
+        }
+        while more:
+            known |= more
+            more = {peer for master in more for peer in joined[master] & judge} - known
+        return {
+            master: [port for port in self._ports[master] if not self._is_joint(port)]
+            for master in known
+        }
+
+    def _is_joint(self, index: int) -> bool:
+        """Is an interface one end of a cable whose other end is here as well?"""
+        return self._up[index].kind == "veth" and self._up[index].netns < 0
+
+    def _joined(self, ports: Iterable[int]) -> set[int]:
+        """Return the masters at the other ends of cables that both end here."""
+        peers = (self._up[port].lower for port in ports if self._is_joint(port))
+        return {self._up[peer].master for peer in peers if peer in self._up}
 
     def _judges(self, index: int) -> bool:
         """Are packets judged as they arrive at an interface?"""

@@ -18,6 +18,9 @@ from axon.kernel.maps import Array, Map
 
 GATE, CONTROL, DIRECTORY = "ax_gate", "ax_pol_ctl", "ax_pol_dir"
 _KEYED = ("ax_pol_target", "ax_pol_caller", "ax_pol_addr")
+OTHERS, PORTS = -1, -2
+"""What may be on an interface's other end beside a container: other hosts, and a bridge's ports, which
+tell (enum ax_beyond)."""
 GENERATION_MAPS = (CONTROL, DIRECTORY, "ax_pol_arena", *_KEYED)
 """What a generation is made of: of one and the same arena, and switched by one number."""
 
@@ -217,23 +220,28 @@ class Gate:
         self._control["gen"][0] = generation
 
     def lead(self, ifindex: int, netns: int) -> None:
-        """Have what is sent into an interface go to a network namespace, as this one numbers it."""
+        """Say what is on an interface's other end: a container in a network namespace, as this one
+        numbers it; OTHERS; or PORTS.
+        """
         row = np.zeros((), self._maps["ax_links"].value)
         row["netns"] = netns
         self._maps["ax_links"].update(ifindex, row)
 
+    def beyond(self) -> dict[int, int]:
+        """Return what was said of interfaces' other ends, by index."""
+        indices, rows = self._maps["ax_links"].items()
+        return dict(zip(indices.tolist(), rows["netns"].tolist(), strict=True))
+
     def forget(self, ifindex: int) -> None:
-        """Have an interface lead to no other network namespace any more."""
+        """Have nothing known of an interface's other end any more."""
         self._maps["ax_links"].delete(ifindex)
 
-    def attach(self, point: tc.Point, *, netns: int = -1) -> None:
+    def attach(self, point: tc.Point) -> None:
         """Judge what passes there; raise OSError.
 
-        What is sent goes to sockets in another network namespace, `netns` as this one numbers it,
-        and is answered as if from there.
+        What is sent goes to sockets of the container that the interface leads to, and is answered as
+        if from there.
         """
-        if point.egress:
-            self.lead(point.ifindex, netns)
         tc.attach(point, self._program)
 
     def detach(self) -> None:

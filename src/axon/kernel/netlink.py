@@ -50,12 +50,15 @@ class Interface:
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """A filter of an interface. `program` is the id of a BPF program, 0 for other kinds."""
+    """A filter of an interface. `program` is the id of a BPF program and `class_id` what it was
+    attached with, 0 for other kinds.
+    """
 
     priority: int
     handle: int
     kind: str
     program: int
+    class_id: int = 0
 
 
 def interfaces() -> list[Interface]:
@@ -225,8 +228,10 @@ def _filter(message: bytes) -> Filter | None:
         return None
     options = _attributes(attributes.get(_TC_OPTIONS, b""))
     kind = _text(attributes.get(_TC_KIND, b""))
-    program = _number(options, _BPF_ID, 0) if kind == "bpf" else 0
-    return Filter(info >> 16, handle, kind, program)
+    program, class_id = (
+        _number(options, one, 0) if kind == "bpf" else 0 for one in (_BPF_ID, _BPF_CLASSID)
+    )
+    return Filter(info >> 16, handle, kind, program, class_id)
 
 
 def _attributes(data: bytes) -> dict[int, bytes]:

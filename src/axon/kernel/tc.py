@@ -21,16 +21,20 @@ _INGRESS, _EGRESS = 1, 2  # enum bpf_tc_attach_point
 _PARENTS = {False: 0xFFFF_FFF2, True: 0xFFFF_FFF3}  # of clsact, by whether it is egress
 _TCX = {False: 46, True: 47}  # enum bpf_attach_type, by whether it is egress
 _NAME = "ax_gate"
-_INTO, _BARE = 1, 2
-"""AX_CLASS_INTO, AX_CLASS_BARE: what ax_gate asks a filter's class for."""
+_INTO, _BARE, _PORT = 1, 2, 4
+"""AX_CLASS_INTO, AX_CLASS_BARE, AX_CLASS_PORT: what ax_gate asks a filter's class for."""
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A direction of an interface: packets that come out of it, or that are sent into it."""
+    """A direction of an interface: packets that come out of it, or that are sent into it.
+
+    `port`: what comes out of a bridge's port is judged by the bridge, which is told what it comes from.
+    """
 
     ifindex: int
     egress: bool = False
+    port: bool = False
 
     def hook(self) -> TcHook:
         """Return it as libbpf takes it."""
@@ -52,7 +56,9 @@ def attach(point: Point, program: bpf.Fd) -> None:
         handle=HANDLE,
         program=program.fileno(),
         name=_NAME,
-        class_id=_INTO * point.egress | _BARE * (not has_ethernet(point.ifindex)),
+        class_id=_INTO * point.egress
+        | _BARE * (not has_ethernet(point.ifindex))
+        | _PORT * point.port,
     )
 
 
@@ -82,13 +88,19 @@ def attached(point: Point) -> int:
     return next((one.program for one in chain(point) if is_ours(one)), 0)
 
 
+def is_for_port(one: Filter) -> bool:
+    """Return whether a filter of ours is for a bridge's port."""
+    return bool(one.class_id & _PORT)
+
+
 def points_of(program: int) -> list[Point]:
     """Return where a program, by its id, is attached as ours in this network namespace."""
     return [
-        point
-        for one in interfaces()
-        for point in (Point(one.index), Point(one.index, egress=True))
-        if attached(point) == program
+        Point(interface.index, egress=egress, port=is_for_port(one))
+        for interface in interfaces()
+        for egress in (False, True)
+        for one in chain(Point(interface.index, egress=egress))
+        if is_ours(one) and one.program == program
     ]
 
 

@@ -1,4 +1,8 @@
-"""A container with raw sockets sends from addresses that are not its own: it is nobody there, and least of all who has them."""
+"""A container with raw sockets sends from addresses that are not its own: it is nobody there, and least of all who has them.
+
+Its cable has a network of its own, or is one of a bridge's; servers are in another container, which may be on
+another bridge, and on the host itself.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Network
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -36,9 +41,36 @@ spec:
 """
 
 
+Layout = Literal["routed", "bridged", "bridges"]
+_NETS: dict[Layout, tuple[str, str]] = {
+    "routed": ("10.80.1.", "10.80.2."),
+    "bridged": ("10.81.0.", "10.81.0."),
+    "bridges": ("10.82.1.", "10.82.0."),
+}
+"""What the addresses of the server and of the others begin with."""
+
+
+@dataclass
+class Server:
+    """Where a server is: by which device its answers go, and to which hop, if not to their address itself."""
+
+    place: Place
+    address: str
+    device: str
+    hop: str = ""
+
+    @contextmanager
+    def unheard(self, address: str) -> Iterator[None]:
+        """Have what it answers to an address go to nobody: whose it is would end the connection."""
+        hop, to = self.hop or address, ("-n", self.place.name, "neigh")
+        ip(*to, "replace", hop, "lladdr", _NOBODY, "dev", self.device, "nud", "permanent")
+        yield
+        ip(*to, "del", hop, "dev", self.device)
+
+
 @dataclass
 class Site:
-    """A host with three containers: one that serves, one that may ask it, and one that forges."""
+    """A host with three containers: one that serves, as the host does, one that may ask them, and one that forges."""
 
     host: Place
     box: Place
@@ -46,16 +78,22 @@ class Site:
     forger: Place
     guarded: Guarded
     cgroup: Path
-    prefix: str
-    """What the addresses of the bridge begin with; empty where cables are routed."""
+    layout: Layout
 
     def address(self, who: str) -> str:
-        """Return the address of the server, of the friend, of the host, or one that nobody has."""
-        if self.prefix:
-            return self.prefix + {"host": "1", "box": "2", "friend": "3", "elsewhere": "9"}[who]
-        return {"host": "10.80.1.1", "box": "10.80.1.2", "friend": "10.80.2.2"}.get(
-            who, "10.80.2.9"
-        )
+        """Return the address of the friend, of the host, or one that nobody has."""
+        friend = 2 if self.layout == "routed" else 3
+        return _NETS[self.layout][1] + str({"host": 1, "friend": friend, "elsewhere": 9}[who])
+
+    def server(self, where: str) -> Server:
+        """Return the server in the container, or that on the host."""
+        net = _NETS[self.layout][0]
+        if where == "box":
+            return Server(
+                self.box, f"{net}2", "eth0", "" if self.layout == "bridged" else f"{net}1"
+            )
+        device = "pod2" if self.layout == "routed" else "br0"
+        return Server(self.host, self.address("host"), device)
 
     def force(self, peers: str, *labelled: str) -> None:
         """Have a policy in force for the server; the friend, the host and so many addresses have the label."""
@@ -64,36 +102,29 @@ class Site:
         networks: dict[Network, Party] = {IPv4Network(f"{one}/32"): front for one in labelled}
         self.guarded.force(_POLICY.format(peers=peers), host=Host(cgroups, networks))
 
-    @contextmanager
-    def unheard(self, address: str) -> Iterator[None]:
-        """Have what the server answers to an address go to nobody: whose it is would end the connection."""
-        hop = address if self.prefix else "10.80.1.1"
-        to = ("-n", self.box.name, "neigh")
-        ip(*to, "replace", hop, "lladdr", _NOBODY, "dev", "eth0", "nud", "permanent")
-        yield
-        ip(*to, "del", hop, "dev", "eth0")
 
-
-def _cables(site_host: Place, places: tuple[Place, ...], bridge: str) -> None:
+def _cables(site_host: Place, places: tuple[Place, ...], layout: Layout) -> None:
     """Give each place a cable to the host, on a bridge or with a network of its own."""
     host = ("-n", site_host.name)
-    if bridge:
-        ip(*host, "link", "add", "br0", "type", "bridge")
-        ip(*host, "addr", "add", f"{bridge}1/24", "dev", "br0")
-        ip(*host, "link", "set", "br0", "up")
+    bridges = {} if layout == "routed" else dict(zip(_NETS[layout], ("br1", "br0"), strict=True))
+    for net, bridge in bridges.items():
+        ip(*host, "link", "add", bridge, "type", "bridge")
+        ip(*host, "addr", "add", f"{net}1/24", "dev", bridge)
+        ip(*host, "link", "set", bridge, "up")
     for n, place in enumerate(places, 1):
         name, inside = f"pod{n}", ("-n", place.name)
         ip(*host, "link", "add", name, "type", "veth", "peer", "eth0", "netns", place.name)
         ip(*host, "link", "set", name, "up")
         ip(*inside, "link", "set", "eth0", "up")
-        if bridge:
-            ip(*host, "link", "set", name, "master", "br0")
-            ip(*inside, "addr", "add", f"{bridge}{n + 1}/24", "dev", "eth0")
-        else:
-            ip(*host, "addr", "add", f"10.80.{n}.1/24", "dev", name)
-            ip(*inside, "addr", "add", f"10.80.{n}.2/24", "dev", "eth0")
-            ip(*inside, "route", "add", "default", "via", f"10.80.{n}.1")
+        if layout == "routed":
+            net, last = f"10.80.{n}.", 2
+            ip(*host, "addr", "add", f"{net}1/24", "dev", name)
             site_host.sysctl(f"net.ipv4.conf.{name}.rp_filter", "0")
+        else:
+            net, last = _NETS[layout][n > 1], n + 1
+            ip(*host, "link", "set", name, "master", bridges[net])
+        ip(*inside, "addr", "add", f"{net}{last}/24", "dev", "eth0")
+        ip(*inside, "route", "add", "default", "via", f"{net}1")
     for place in (site_host, *places):
         place.sysctl("net.ipv4.tcp_timestamps", "0")
     # no check of the host's own is to be what stops them
@@ -101,30 +132,38 @@ def _cables(site_host: Place, places: tuple[Place, ...], bridge: str) -> None:
         site_host.sysctl(f"net.ipv4.{name}", str(value))
 
 
-@pytest.fixture(scope="module", params=["", "10.81.0."], ids=["routed", "bridged"])
+@pytest.fixture(scope="module", params=_NETS)
 def site(world: World, judging: Axon, request: pytest.FixtureRequest) -> Iterator[Site]:
     """Give the containers, and the gate where an agent would have it."""
-    kind = "b" if request.param else "r"
+    layout: Layout = request.param
+    kind = layout[-2:]
     cgroup = world.cgroup / f"forged{kind}"
     cgroup.mkdir()
-    host, friend, forger = (world.place(f"{name}{kind}") for name in ("fh", "ff", "fx"))
-    box = Place(f"{world.name}-fb{kind}", cgroup)
+    friend, forger = (world.place(f"{name}{kind}") for name in ("ff", "fx"))
+    host, box = (Place(f"{world.name}-{name}{kind}", cgroup) for name in ("fh", "fb"))
     try:
-        _cables(host, (box, friend, forger), request.param)
+        _cables(host, (box, friend, forger), layout)
         guarded = Guarded(judging, host)
         with guarded.everywhere():
-            yield Site(host, box, friend, forger, guarded, cgroup, request.param)
+            yield Site(host, box, friend, forger, guarded, cgroup, layout)
     finally:
         box.close()
-        for place in (host, friend, forger):
+        host.close()
+        for place in (friend, forger):
             world.remove(place)
         cgroup.rmdir()
 
 
 @pytest.fixture
-def listener(world: World, site: Site) -> Iterator[Listener]:
-    """Give the server."""
-    made = Listener(world, site.box, site.friend, site.address("box"))
+def server(site: Site, where: str) -> Server:
+    """Give the server that a test is about."""
+    return site.server(where)
+
+
+@pytest.fixture
+def listener(world: World, site: Site, server: Server) -> Iterator[Listener]:
+    """Give its socket."""
+    made = Listener(world, server.place, site.friend, server.address)
     site.guarded.release()
     yield made
     made.close()
@@ -134,15 +173,16 @@ def listener(world: World, site: Site) -> Iterator[Listener]:
 class Forger:
     """Sends from another's address out of the third container; what the server sends is seen, as if it had been guessed."""
 
-    def __init__(self, site: Site, listener: Listener, source: str, sport: int) -> None:
-        self.site = site
+    def __init__(
+        self, site: Site, server: Server, listener: Listener, source: str, sport: int
+    ) -> None:
         self.port = listener.port
-        self.seen = listener.keep(site.box.socket(socket.AF_PACKET, socket.SOCK_DGRAM))
-        self.seen.bind(("eth0", 3))
+        self.seen = listener.keep(server.place.socket(socket.AF_PACKET, socket.SOCK_DGRAM))
+        self.seen.bind((server.device, 3))
         self._raw = listener.keep(
             site.forger.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
         )
-        self.source, self.target = map(socket.inet_aton, (source, site.address("box")))
+        self.source, self.target = map(socket.inet_aton, (source, server.address))
         self.sport = sport
         self.seq = random.getrandbits(32)
         self.ack = 0
@@ -186,29 +226,47 @@ class Forger:
         return found
 
 
-@pytest.mark.parametrize("who", ["friend", "host", "elsewhere"])
-def test_a_connection_of_another(site: Site, listener: Listener, who: str) -> None:
+@pytest.mark.parametrize(
+    ("where", "who"),
+    [
+        ("box", "friend"),
+        ("box", "host"),
+        ("box", "elsewhere"),
+        ("host", "friend"),
+        ("host", "elsewhere"),
+    ],
+)
+def test_a_connection_of_another(site: Site, server: Server, listener: Listener, who: str) -> None:
     """A connection from another container's address, the host's, or another host's is nobody's, also
     if that address has the label.
     """
     source = site.address(who)
     for peers in ("{}", _FRONT):
         site.force("from: []" if peers == "{}" else peers, source)
-        forger = Forger(site, listener, source, random.randrange(30_000, 60_000))
-        with site.unheard(source):
+        forger = Forger(site, server, listener, source, random.randrange(30_000, 60_000))
+        with server.unheard(source):
             forger.connect()
-            server = listener.accept()
+            accepted = listener.accept()
             forger.send(ACK | PSH, get("/pub/forged"))
             if peers == "{}":  # nothing else stops it
-                assert receive(server, len(get("/pub/forged"))) == get("/pub/forged")
+                assert receive(accepted, len(get("/pub/forged"))) == get("/pub/forged")
             else:
-                assert rest(server, 1).data == b""
+                assert rest(accepted, 1).data == b""
+
+
+@pytest.mark.parametrize("where", ["box", "host"])
+def test_a_connection_of_its_own(site: Site, listener: Listener) -> None:
+    """Who asks from a container is known by its socket there."""
+    site.force(_FRONT)
+    client = listener.dial()
+    client.sendall(get("/pub/a"))
+    assert receive(listener.accept(), len(get("/pub/a"))) == get("/pub/a")
 
 
 @pytest.mark.parametrize("path", ["/pub/forged", "/pub/a"])
-@pytest.mark.parametrize("who", ["friend", "host"])
+@pytest.mark.parametrize(("where", "who"), [("box", "friend"), ("box", "host"), ("host", "friend")])
 def test_within_a_connection_of_another(
-    site: Site, listener: Listener, who: str, path: str
+    site: Site, server: Server, listener: Listener, who: str, path: str
 ) -> None:
     """A request within another's connection, with all the right numbers, is not that one's either: neither a new one
     nor what it has asked itself.
@@ -218,16 +276,16 @@ def test_within_a_connection_of_another(
         site.force(peers)
         client = listener.dial()
         source, sport = client.getsockname()
-        forger = Forger(site, listener, source, sport)
-        server = listener.accept()
+        forger = Forger(site, server, listener, source, sport)
+        accepted = listener.accept()
         for _ in range(2):
             client.sendall(get("/pub/a"))
-            assert receive(server, len(get("/pub/a"))) == get("/pub/a")
-            server.sendall(b"HTTP/1.1 204 Nothing\r\n\r\n")
+            assert receive(accepted, len(get("/pub/a"))) == get("/pub/a")
+            accepted.sendall(b"HTTP/1.1 204 Nothing\r\n\r\n")
             receive(client, 24)
         forger.join()
         forger.send(ACK | PSH, get(path))
         if peers == _FRONT:
-            assert rest(server, 1).data == b""
+            assert rest(accepted, 1).data == b""
         else:
-            assert receive(server, len(get(path))) == get(path)
+            assert receive(accepted, len(get(path))) == get(path)

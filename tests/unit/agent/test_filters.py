@@ -31,12 +31,15 @@ class Host:
         self.meddles: Callable[[], None] = lambda: None
         """What somebody does as soon as a filter is attached."""
 
-    def attach(self, point: tc.Point, *, netns: int = -1) -> None:
+    def attach(self, point: tc.Point) -> None:
         """Attach a filter."""
-        if point.egress:
-            self.lead(point.ifindex, netns)
-        self.filters[point] = [Filter(tc.PRIORITY, tc.HANDLE, "bpf", self.program)]
+        here = Filter(tc.PRIORITY, tc.HANDLE, "bpf", self.program, 4 * point.port)
+        self.filters[replace(point, port=False)] = [here]
         self.meddles()
+
+    def beyond(self) -> dict[int, int]:
+        """Return where interfaces lead."""
+        return dict(self.links)
 
     def lead(self, ifindex: int, netns: int) -> None:
         """Write where an interface leads."""
@@ -48,11 +51,11 @@ class Host:
 
     def detach(self, point: tc.Point) -> bool:
         """Detach the filter."""
-        return self.filters.pop(point, None) is not None
+        return self.filters.pop(replace(point, port=False), None) is not None
 
     def chain(self, point: tc.Point) -> list[Filter]:
         """Return the filters of a point."""
-        return self.filters.get(point, [])
+        return self.filters.get(replace(point, port=False), [])
 
     def be(self, **changed: object) -> None:
         """Have the cable be another."""
@@ -124,4 +127,23 @@ def test_a_filter_that_is_removed_at_once(host: Host, looking: Points) -> None:
     host.meddles = lambda: None
     looking.look()
     assert looking.states == {"judged": 2, "behind": 0, "unjudged": 0}
+    assert host.links == {2: 7}
+
+
+def test_a_cable_that_becomes_a_port(host: Host, looking: Points) -> None:
+    """It tells its bridge what comes out of it instead of being judged, also behind an earlier agent."""
+    bridge = Interface(index=3, name="br0", kind="bridge", up=True, loopback=False)
+    ported = replace(CABLE, master=3)
+    for now, port, links in (
+        ([HERE, ported, bridge], True, {2: 7, 3: -2}),
+        ([HERE, CABLE, bridge], False, {2: 7}),
+        ([HERE, ported, bridge], True, {2: 7, 3: -2}),
+    ):
+        host.interfaces = now
+        looking.look()
+        assert tc.is_for_port(host.filters[IN][0]) == port
+        assert host.links == links
+    host.interfaces = [HERE, CABLE, bridge]
+    host.points().close()
+    assert not tc.is_for_port(host.filters[IN][0])
     assert host.links == {2: 7}

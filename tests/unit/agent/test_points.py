@@ -13,8 +13,17 @@ def interface(index: int, kind: str = "", **more: object) -> Interface:
 
 
 def found(*known: Interface) -> dict[tuple[int, bool], int]:
-    """Return each point's network namespace by its interface and whether it is what is sent."""
-    return {(p.ifindex, p.egress): way.netns for p, way in ways(known).items()}
+    """Return by each point that judges, its interface and whether it is what is sent, where that leads."""
+    points, beyond = ways(known)
+    return {
+        (p.ifindex, p.egress): beyond[p.ifindex] if p.egress else -1 for p in points if not p.port
+    }
+
+
+def told(*known: Interface) -> dict[int, int]:
+    """Return what the bridges are told of each of their ports."""
+    points, beyond = ways(known)
+    return {p.ifindex: beyond[p.ifindex] for p in points if p.port}
 
 
 def test_what_arrives() -> None:
@@ -89,3 +98,26 @@ def test_two_vlan_tags() -> None:
         (2, False): -1,
         (8, False): -1,
     }
+
+
+def test_ports_tell() -> None:
+    """The ports of a bridge with containers tell it what comes out of them, a VLAN of a cable, too."""
+    bridge, card = interface(5, "bridge"), interface(2, master=5)
+    assert told(bridge, card) == {}
+    pod = interface(3, "veth", netns=7, master=5)
+    assert told(bridge, card, pod) == {2: -1, 3: 7}
+    assert ways([bridge, card, pod]).beyond == {5: -2, 2: -1, 3: 7}
+    cable, tagged = interface(3, "veth", netns=7), interface(4, "vlan", lower=3, master=5)
+    below = interface(3, "veth", netns=7, master=6), interface(6, "bridge")
+    assert told(bridge, card, cable, tagged) == {}
+    assert told(bridge, card, *below, tagged) == {2: -1, 3: 7, 4: 7}
+
+
+def test_bridges_that_are_joined() -> None:
+    """What comes from another bridge has been told there, also where that has no containers."""
+    first, second = interface(5, "bridge"), interface(6, "bridge")
+    ends = interface(7, "veth", lower=8, master=5), interface(8, "veth", lower=7, master=6)
+    card, pod = interface(2, master=5), interface(3, "veth", netns=7, master=6)
+    assert told(first, second, *ends, card) == {}
+    assert told(first, second, *ends, card, pod) == {2: -1, 3: 7}
+    assert told(first, second, ends[0], interface(8, "veth", lower=7), card, pod) == {3: 7}
