@@ -23,8 +23,8 @@ _LAYOUT = Layout.of(
 )
 _SERIES = [
     Series("server", "web", "shop.slice", "GET", "/", 80, 503, "", "1.1", "client"),
-    Series("client", "web", "shop.slice", "GET", "/", 80, 0, "reset", "1.1", "server"),
-    Series("client", "web", "shop.slice", "GET", "/", 80, 404, "", "1.1", "server"),
+    Series("client", "web", "shop.slice", "GET", "/", 80, 0, "reset", "1.1", "server", "10.0.0.1"),
+    Series("client", "web", "shop.slice", "GET", "/", 80, 404, "", "1.1", "server", "10.0.0.1"),
 ]
 
 

@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 from prometheus_client.openmetrics import parser
 
-from axon.export import text
+from axon.export import state, text
 from axon.export.exporter import Exporter
 from axon.export.series import Series
 from axon.snapshot import Collector, Grouping, Snapshot
 from tests.unit.snapshot.fake import SECOND, FakeKernel
+
+CLIENT = "http_client_request_duration_seconds_count"
 
 Label = Callable[[np.void, int], Series]
 
@@ -53,6 +55,7 @@ class Host:
             error="" if key["status"] else "reset",
             version="1.1",
             peer=f"peer{peer}" if peer else "",
+            server_address=f"127.0.0.{peer}" if peer and key["role"] else "",
         )
 
     def tick(self, seconds: float = 1.0) -> Snapshot:
@@ -69,16 +72,24 @@ class Host:
         key["peer"][15] = peer
         self.kernel.request(key, duration=20_000_000, body=1000)
 
-    def samples(self, name: str, **labels: str) -> list[float]:
-        """Scrape; return the values of the samples that have these labels."""
+    def scrape(self, name: str) -> list[tuple[dict[str, str], float]]:
+        """Scrape; return labels and values of the samples of a name."""
         document = b"".join(text.openmetrics(self.exporter.families())).decode()
         read: Any = parser.text_string_to_metric_families
         return [
-            sample.value
+            (sample.labels, sample.value)
             for family in read(document)
             for sample in family.samples
-            if sample.name == name and labels.items() <= sample.labels.items()
+            if sample.name == name
         ]
+
+    def samples(self, name: str, **labels: str) -> list[float]:
+        """Scrape; return the values of the samples that have these labels."""
+        return [value for found, value in self.scrape(name) if labels.items() <= found.items()]
+
+    def asked(self) -> list[tuple[str | None, float]]:
+        """Return the counts of the client's duration histograms, each by the address asked."""
+        return [(labels.get("server_address"), value) for labels, value in self.scrape(CLIENT)]
 
     def count(self, **labels: str) -> list[float]:
         """Return the counts of the server's duration histograms."""
@@ -126,11 +137,58 @@ def test_the_names_and_labels_of_the_design(host: Host) -> None:
     assert host.samples(duration + "_bucket", le="0.01", **ok) == [0]
     assert host.count(error_type="503", http_response_status_code="503") == [1]
     assert host.count(error_type="reset") == [1]
-    client = "http_client_request_duration_seconds_count"
-    assert host.samples(client, error_type="404") == [1]
+    assert host.samples(CLIENT, error_type="404") == [1]
     assert host.samples("http_server_response_body_size_bytes_sum", **ok) == [1000]
     assert host.samples("http_server_response_body_size_bytes_bucket", le="1024.0", **ok) == [1]
     assert host.samples("http_server_request_body_size_bytes_bucket", le="256.0", **ok) == [1]
+
+
+def test_servers_are_told_apart_by_their_address(host: Host) -> None:
+    """A client's series that differ in the address asked are apart, without the label where there is
+    none; a server's are one.
+    """
+    for peer in (1, 1, 2, 0):
+        host.request(role=1, peer=peer)
+        host.request(peer=peer)
+    host.tick()
+    assert sorted(host.asked(), key=str) == [("127.0.0.1", 2), ("127.0.0.2", 1), (None, 1)]
+    assert host.samples(CLIENT, server_address="127.0.0.2", server_port="80") == [1]
+    sums = "http_client_request_duration_seconds_sum"
+    assert host.samples(sums, server_address="127.0.0.1") == [0.04]
+    assert host.count() == [4]
+    ((labels, _),) = host.scrape("http_server_request_duration_seconds_count")
+    assert "server_address" not in labels
+
+
+def test_an_address_that_is_asked_no_more_ends(host: Host) -> None:
+    """Its counter is gone and begins at zero when it is asked again; that of others goes on."""
+    for _ in range(5):
+        host.request(role=1, peer=1)
+    for _ in range(12):
+        host.request(role=1, peer=2)
+        host.tick()
+    assert host.asked() == [("127.0.0.2", 12)]
+    host.request(role=1, peer=1)
+    host.tick()
+    assert sorted(host.asked(), key=str) == [("127.0.0.1", 1), ("127.0.0.2", 12)]
+
+
+def test_a_restart_keeps_addresses_apart(host: Host) -> None:
+    """What an address' retired series counted is found under it by the next process, by the file."""
+    for peer in (1, 2):
+        for _ in range(4 + peer):
+            host.request(role=1, peer=peer, cgroup=7)
+    for _ in range(12):
+        for peer in (1, 2):
+            host.request(role=1, peer=peer, cgroup=8)
+        host.tick()
+    file = host.tmp_path / "carries"
+    state.save(file, "maps", host.exporter.carries)
+    host.exporter = Exporter()
+    host.exporter.inherit(state.load(file, "maps"))
+    host.start()
+    host.tick()
+    assert sorted(host.asked(), key=str) == [("127.0.0.1", 17), ("127.0.0.2", 18)]
 
 
 def test_a_retired_series_does_not_make_a_counter_fall(host: Host) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
-from axon.agent.flows import Who, error_names, version_names
+from axon.agent.flows import Who, address, error_names, version_names
 from axon.agent.matching import method_names
 from axon.export.series import Series
 from axon.kernel import Abi
@@ -60,8 +60,9 @@ class Names:
 
     def _name(self, key: Any, pid: int) -> Series:
         who = self._who(key, pid)
+        serves = bool(key["role"] == self._server)
         return Series(
-            role="server" if key["role"] == self._server else "client",
+            role="server" if serves else "client",
             service=who.service,
             namespace=who.namespace,
             method=self._methods.get(int(key["method"]), "_OTHER"),
@@ -71,7 +72,13 @@ class Names:
             error=self._errors.get(int(key["error"])) or "",
             version=self._versions[int(key["version"])],
             peer=sys.intern(self._peer(key)),
+            server_address="" if serves else _asked(key["peer"].tobytes()),
         )
+
+
+def _asked(there: bytes) -> str:
+    """Return the address that a client has asked, or nothing where peers are not told apart."""
+    return sys.intern(address(there)) if any(there) else ""
 
 
 @lru_cache(1024)

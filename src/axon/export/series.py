@@ -11,6 +11,7 @@ from axon.export.labels import Labels
 _HTTP = (
     "service_name",
     "service_namespace",
+    "server_address",
     "server_port",
     "http_request_method",
     "http_route",
@@ -30,6 +31,8 @@ class Series:
 
     `route` is the text, `status` 0 where no response came, `error` empty where one came whole.
     `peer` names the other end, if it is known: a service of this host, or an address and port.
+    `server_address` is where a client has asked, if it is known: one peer may have many. A server's
+    own is not told apart, and empty.
     Label sets are made when they are first asked for; the two that a series rarely has in common
     with others are kept. None: not exported there.
     """
@@ -44,6 +47,7 @@ class Series:
     error: str
     version: str
     peer: str = ""
+    server_address: str = ""
     _endpoint: Labels | None = field(default=None, init=False, repr=False, compare=False)
     _http: Labels | None = field(default=None, init=False, repr=False, compare=False)
 
@@ -82,7 +86,7 @@ class Series:
 
     @property
     def as_client(self) -> Labels | None:
-        """Labels in the http_client families. The peer is summed away."""
+        """Labels in the http_client families. Of the peer there is its address."""
         return self._as_http() if self.role == "client" else None
 
     @property
@@ -128,6 +132,7 @@ class Series:
             values = (
                 self.service,
                 self.namespace,
+                self.server_address,
                 _number(self.port),
                 self.method,
                 self.route,

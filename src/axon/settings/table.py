@@ -118,7 +118,8 @@ class Settings:
     peers: Annotated[
         Peers,
         About(
-            "Other ends that are told apart in the service graph: none, private addresses, or all."
+            "Other ends that are told apart in the service graph, and servers that clients ask by "
+            "their addresses: none, private addresses, or all."
         ),
     ] = "private"
     max_series: Annotated[

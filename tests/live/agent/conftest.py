@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -22,7 +23,7 @@ from tests.live.kit.waiting import until
 from tests.live.kit.world import Place, World
 
 _SERVER = """
-import http.server, sys, time
+import http.server, socket, sys, time
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     wbufsize = -1
@@ -44,6 +45,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def log_message(self, *_):
         pass
 http.server.ThreadingHTTPServer.request_queue_size = 128
+if ":" in sys.argv[1]:
+    http.server.ThreadingHTTPServer.address_family = socket.AF_INET6
 http.server.ThreadingHTTPServer((sys.argv[1], int(sys.argv[2])), Handler).serve_forever()
 """
 
@@ -51,10 +54,12 @@ http.server.ThreadingHTTPServer((sys.argv[1], int(sys.argv[2])), Handler).serve_
 class Server:
     """A web server in the tests' network: /status/404, /bytes/1000, /slow, /abort."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, address: str = "", port: int = 0) -> None:
+        """`address` is one within the servers' place, where nobody else may reach it."""
         self._world = world
-        self.address = world.server.ip4
-        self.port = world.port()
+        self._reached_from = world.server if address else world.client
+        self.address = address or world.server.ip4
+        self.port = port or world.port()
         script = ("python3", "-c", _SERVER, self.address, str(self.port))
         self._process = world.server.start(*script)
         until(self._answers, "the server answers")
@@ -85,7 +90,8 @@ class Server:
         self._world.server.end(self._process)
 
     def _answers(self) -> bool:
-        with self._world.client.socket() as probe:
+        family = socket.AF_INET6 if ":" in self.address else socket.AF_INET
+        with self._reached_from.socket(family) as probe:
             return probe.connect_ex((self.address, self.port)) == 0
 
 

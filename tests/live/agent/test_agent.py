@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import socket
 import stat
@@ -9,7 +10,8 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import ExitStack
+from collections import Counter
+from contextlib import ExitStack, closing
 from typing import Any
 
 import jsonschema
@@ -22,7 +24,7 @@ from axon.api.filters import FlowFilter, parse
 from axon.errors import ApiError
 from tests.live.agent.conftest import Running, Server
 from tests.live.kit.waiting import until
-from tests.live.kit.world import World, need
+from tests.live.kit.world import Place, World, need
 from tests.privileges import NOBODY
 
 
@@ -38,6 +40,30 @@ def curl(agent: Running, *arguments: str) -> bytes:
     """Ask the agent's socket by somebody else's client."""
     command = [need("curl"), "-sS", "--unix-socket", str(agent.run_dir / "axon.sock"), *arguments]
     return subprocess.run(command, check=True, capture_output=True, timeout=60).stdout
+
+
+def fetch(place: Place, *urls: str) -> Counter[str]:
+    """Have curl fetch URLs, with its ranges; return how many answers it had from each address."""
+    targets = [word for url in urls for word in ("-o", "/dev/null", url)]
+    answered = "%{remote_ip} %{http_code}\n"
+    output = place.run("curl", "-sS", "--max-time", "20", "-w", answered, *targets)
+    counts: Counter[str] = Counter()
+    for address, status in map(str.split, output.splitlines()):
+        assert status == "200", output
+        ip = ipaddress.ip_address(address)
+        counts[str((ip.version == 6 and ip.ipv4_mapped) or ip)] += 1
+    return counts
+
+
+def asked(agent: Running, port: int) -> dict[str | None, float]:
+    """Return what clients have asked of a port, by the label of the address; servers have none."""
+    agent.tick()
+    family = "http_{}_request_duration_seconds_count"
+    served = agent.samples(family.format("server"), server_port=str(port))
+    found = agent.samples(family.format("client"), server_port=str(port))
+    assert not any("server_address" in labels for labels, _ in served)
+    assert sum(value for _, value in served) == sum(value for _, value in found)
+    return {labels.get("server_address"): value for labels, value in found}
 
 
 def test_every_answer_is_as_the_document_says(resident: Running, server: Server) -> None:
@@ -89,6 +115,39 @@ def test_the_snapshot_counts_what_was_requested(resident: Running, server: Serve
     assert sum(e.error_rate for e in every) == pytest.approx(snapshot.server.error_rate)
     assert snapshot.lost == {}
     assert resident.client.status().attached
+
+
+def test_two_servers_at_one_port_are_told_apart(resident: Running, world: World) -> None:
+    """One client asks two servers that have one port at two addresses of loopback."""
+    first, second = "127.0.0.1", "127.0.0.2"
+    with closing(Server(world, first)) as one, closing(Server(world, second, one.port)):
+        urls = f"http://{first}:{one.port}/?[1-7]", f"http://{second}:{one.port}/?[1-4]"
+        counted = fetch(world.server, *urls)
+        assert counted == {first: 7, second: 4}
+        assert asked(resident, one.port) == counted
+
+
+def test_an_address_is_the_one_that_the_client_asked(resident: Running, world: World) -> None:
+    """From another network namespace, by either version of IP, or IPv4 on a socket of IPv6."""
+    ip4, ip6 = world.server.ip4, world.server.ip6
+    with closing(Server(world, "::")) as server:
+        hosts = {ip4: 2, f"[::ffff:{ip4}]": 3, f"[{ip6}]": 4}
+        urls = [f"http://{host}:{server.port}/?[1-{n}]" for host, n in hosts.items()]
+        counted = fetch(world.client, *urls)
+        assert counted == {ip4: 5, ip6: 4}
+        assert asked(resident, server.port) == counted
+
+
+def test_only_so_many_addresses_are_told_apart(agent: Running, world: World) -> None:
+    """Of more than max_peers the rest is one series without the label, and no request is missed."""
+    agent.start(AXON_MAX_PEERS="3")
+    with closing(Server(world, "::")) as server:
+        counted = fetch(world.server, f"http://127.0.1.[1-9]:{server.port}/?[1-2]")
+        assert counted == {f"127.0.1.{i}": 2 for i in range(1, 10)}
+        found = asked(agent, server.port)
+        assert found.pop(None) == 12
+        assert len(found) == 3
+        assert found.items() <= counted.items()
 
 
 def test_flows_are_shown_as_they_happen(agent: Running, server: Server) -> None:
