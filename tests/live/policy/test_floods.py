@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from itertools import islice
 
 import pytest
 
@@ -110,16 +111,18 @@ def test_of_denials(make: Make, gate: Guarded, cookies: None) -> None:
     raw, server = make()
     exchange(raw, server)
     denied, done = (another(make).connect(last=False) for _ in range(2))
-    for one in (denied, done):
-        one.send(BAD)
-        answer = one.wait(lambda s: bool(s.data))
-        assert answer.data == forbidden()
+    denied.send(BAD)
+    assert denied.wait(lambda s: bool(s.data)).data == forbidden()
+    done.send(BAD)
+    answer = done.wait(lambda s: bool(s.data))
     done.send(flags=ACK, at=SIZE, ack=(answer.seq + len(answer.data) + 1) % 2**32)
     crowd, before = Crowd(make), gate.verdicts().dropped
-    for i in range(TOMBS - 2 + SPARE):
-        if i == TOMBS - 2:  # there are none but these any more
-            left = gate.axon.stats()["INFO_ANSWER_LEFT"]
-        crowd.at(2000 + i).connect(last=False).send(BAD)
+    ports = iter(range(2000, 2000 + TOMBS - 2 + SPARE))
+    for port in islice(ports, TOMBS - 2):
+        crowd.at(port).connect(last=False).send(BAD)
+    left = gate.axon.stats()["INFO_ANSWER_LEFT"]  # there are none but these any more
+    for port in ports:
+        crowd.at(port).connect(last=False).send(BAD)
     assert gate.verdicts().dropped == before + TOMBS - 2 + SPARE
     assert gate.axon.stats()["INFO_ANSWER_LEFT"] == left + SPARE - 1
     for one in (raw, denied):
