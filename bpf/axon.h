@@ -138,7 +138,7 @@ enum ax_stat {
 	AX_INFO_EARLY_DATA,	/* first data on a listening socket, adopted by its connection */
 	AX_INFO_PARSED,		/* packets that took the full parser: the head was not the connection's last one again */
 	AX_INFO_NEST,		/* runs nested on their CPU */
-	AX_INFO_ANSWER_LEFT,	/* denied connections forgotten for newer ones before their client had the answer: what it sends again is reset */
+	AX_INFO_ANSWER_LEFT,	/* denied connections forgotten for newer ones before their client had acknowledged the whole answer: what it sends again is reset */
 
 	AX_DROP_FLOW_RATE,	/* over the rate bound */
 	AX_DROP_FLOW_RING,	/* the ring buffer was full */

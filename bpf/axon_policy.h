@@ -204,6 +204,7 @@ enum ax_deny {
 	AX_DENY_STRAY,		/* a segment that TCP would discard, without an acknowledgement number, with an impossible one, or without a whole header: dropped */
 	AX_DENY_HELD,		/* for a workload that is too new to be known (policy_hold): dropped, it comes again */
 	AX_DENY_MULTIPATH,	/* Multipath TCP, whose order is not that of TCP (RFC 8684): data on a connection that is older than the policy, the end of a handshake that a selected server has not agreed to, or a further path of a connection: dropped */
+	AX_DENY_UNTOLD,		/* on a connection from a bridge's port, while the filter that tells what comes out of that port is being put back: dropped, it comes again */
 	AX_DENY_MAX,
 };
 

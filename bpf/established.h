@@ -148,8 +148,14 @@ static __always_inline int ax_gate_judge(struct __sk_buff *skb, u32 lvl, struct 
 	struct ax_gate_state *s = &g->s;
 	int r, past;
 
-	if ((s->gen != w->gen || ax_from_elsewhere(skb, w, s->came)) && ax_gate_renew(skb, lvl, w, s, c, secret))
-		return AX_DO_DROP;
+	if (s->gen != w->gen || ax_from_elsewhere(skb, w, s->came)) {
+		if (!w->soft && ax_untold(skb, w, s->came)) {
+			w->reason = AX_DENY_UNTOLD;
+			return AX_DO_DROP;
+		}
+		if (ax_gate_renew(skb, lvl, w, s, c, secret))
+			return AX_DO_DROP;
+	}
 	w->ident = s->ident;
 	w->block = s->block;
 	r = ax_gate_unread(w, s, c);

@@ -21,9 +21,11 @@ struct ax_link {
 enum ax_beyond {
 	AX_BEYOND_OTHERS = -1,	/* other hosts */
 	AX_BEYOND_PORTS = -2,	/* a bridge's ports, of which one has told: see ax_port_tells() */
+	AX_BEYOND_BRIDGE = -3,	/* another bridge, whose ports have told; or what this host sends by that */
 };
 
-#define AX_NETNS_NONE 0x7fffffff	/* a number that no network namespace has */
+#define AX_NETNS_NONE 0x7fffffff	/* numbers that no network namespace has: nobody's socket, */
+#define AX_NETNS_HERE 0x7ffffffe	/* and only one of this host's own */
 
 /* A generation, and of it the number and flags of the set (0: not selected). */
 #define AX_GUARD(gen, flags, set) ((u64)(gen) << 32 | (u64)(flags) << 16 | (set))

@@ -78,9 +78,17 @@ def stream(wire: Wire, data: bytes) -> None:
     sender.join()
 
 
+def _sent_again(world: World) -> int:
+    """Return how many pieces Multipath TCP itself has sent again."""
+    return sum(place.extended_counter("MPTCPRetrans") for place in (world.server, world.client))
+
+
 def test_mptcp(world: World, books: Books) -> None:
-    """A connection of Multipath TCP that has one path is read like any other."""
+    """A connection of Multipath TCP that has one path is read like any other, unless it sends again what was late: then the
+    path's bytes are not the connection's.
+    """
     port = world.port()
+    before = _sent_again(world)
     with (
         world.server.socket(socket.AF_INET, socket.SOCK_STREAM, IPPROTO_MPTCP) as listening,
         world.client.socket(socket.AF_INET, socket.SOCK_STREAM, IPPROTO_MPTCP) as client,
@@ -95,7 +103,11 @@ def test_mptcp(world: World, books: Books) -> None:
             for _ in range(3):
                 wire.exchange(get("/multi"), answer(200, b"x" * 100_000))
             wire.exchange(get("/next"), OK)
-    books.expect(port, {"GET /multi 200": 3, "GET /next 200": 1})
+    if _sent_again(world) > before:
+        assert books.since("LOST_BAD_REQUEST") + books.since("LOST_BAD_RESPONSE") > 0
+        books.accept("LOST_BAD_REQUEST", "LOST_BAD_RESPONSE")
+    else:
+        books.expect(port, {"GET /multi 200": 3, "GET /next 200": 1})
 
 
 def test_extension_headers(world: World, books: Books) -> None:

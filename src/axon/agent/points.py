@@ -77,7 +77,7 @@ class Points:
     @property
     def problem(self) -> str:
         """Which interface is not judged and why; empty if all are."""
-        for point, (state, why) in self._states.items():
+        for point, (state, why) in sorted(self._states.items(), key=lambda one: one[0].port):
             if state == "unjudged" and point.port:
                 return (
                     f"What comes by {self._names[point]} cannot be told from what comes by the other "
@@ -187,9 +187,14 @@ class Points:
 
     def _lead(self, beyond: Mapping[int, int]) -> None:
         for index, netns in beyond.items():
-            if self._beyond.get(index) != netns:
+            if self._beyond.get(index) == netns:
+                continue
+            try:
                 self._gate.lead(index, netns)
-                self._beyond[index] = netns
+            except OSError as error:
+                _log.error("what is behind an interface cannot be told", problem=str(error))
+                continue
+            self._beyond[index] = netns
 
     def _forget(self, indices: Iterable[int]) -> None:
         for index in indices:

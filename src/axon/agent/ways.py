@@ -7,7 +7,7 @@ from functools import cache
 from typing import NamedTuple
 
 from axon.kernel import tc
-from axon.kernel.gate import OTHERS, PORTS
+from axon.kernel.gate import BRIDGE, OTHERS, PORTS
 from axon.kernel.netlink import Interface
 
 _UPPERS = {"vlan", "macvlan", "macvtap", "ipvlan"}
@@ -40,8 +40,8 @@ def ways(known: Iterable[Interface]) -> Ways:
     - in the place of a VLAN, or a macvlan, what it is on; but the VLAN, if that does not judge, or if
       its packets had a second tag there.
 
-    A bridge that judges for containers is told by its ports what comes out of which; what comes to
-    one over a cable from another bridge has been told there.
+    The ports of a bridge that judges tell it what comes out of them. What comes by a cable from
+    another such bridge has been told there.
     """
     up = {one.index: one for one in known if one.up}
     stacked = _Stacks(up)
@@ -52,12 +52,11 @@ def ways(known: Iterable[Interface]) -> Ways:
             found.append(Way(tc.Point(one.index), one.name))
         if _is_cable(one):
             found.append(Way(tc.Point(one.index, egress=True), one.name))
-            beyond[one.index] = one.netns
-    for master, ports in stacked.bridges().items():
-        beyond[master] = PORTS
-        for port in ports:
-            found.append(Way(tc.Point(port, port=True), up[port].name))
-            beyond.setdefault(port, stacked.container(port))
+        if stacked.tells(one.index):
+            found.append(Way(tc.Point(one.index, port=True), one.name))
+            beyond[one.index] = OTHERS
+        if (other := stacked.beyond(one.index)) != OTHERS:
+            beyond[one.index] = other
     return Ways({way.point: way for way in found}, beyond)
 
 
@@ -79,39 +78,33 @@ class _Stacks:
         self._since = cache(self._tags_since)
         self._defer = cache(self._all_defer)
 
-    def container(self, index: int) -> int:
-        """Return the network namespace of the container that what arrives comes out of, or OTHERS."""
+    def tells(self, index: int) -> bool:
+        """Is an interface a port of a bridge that judges, and not joined to another such bridge?"""
+        return self._is_told(self._up[index].master) and not self._is_joint(index)
+
+    def beyond(self, index: int) -> int:
+        """Return the network namespace of the container that what arrives comes out of, or OTHERS, PORTS, BRIDGE."""
         one = self._up[index]
         while one.kind in _UPPERS and one.lower in self._up:
             one = self._up[one.lower]
-        return one.netns if _is_cable(one) else OTHERS
+        if _is_cable(one):
+            return one.netns
+        if self._is_joint(one.index):
+            return BRIDGE
+        return PORTS if self._is_told(one.index) else OTHERS
 
-    def bridges(self) -> Mapping[int, list[int]]:
-        """Return the masters that judge for containers, each with those of its ports that tell."""
-        joined = {master: self._joined(ports) for master, ports in self._ports.items()}
-        judge = {master for master in joined if self._defer(master)}
-        known: set[int] = set()
-        more = {
-            master
-            for master in judge
-            if any(self.container(port) != OTHERS for port in self._ports[master])
-        }
-        while more:
-            known |= more
-            more = {peer for master in more for peer in joined[master] & judge} - known
-        return {
-            master: [port for port in self._ports[master] if not self._is_joint(port)]
-            for master in known
-        }
+    def _is_told(self, master: int) -> bool:
+        here = self._up.get(master)
+        if here is None or here.kind != "bridge":
+            return False
+        return master not in self._ports or self._defer(master)
 
     def _is_joint(self, index: int) -> bool:
-        """Is an interface one end of a cable whose other end is here as well?"""
-        return self._up[index].kind == "veth" and self._up[index].netns < 0
-
-    def _joined(self, ports: Iterable[int]) -> set[int]:
-        """Return the masters at the other ends of cables that both end here."""
-        peers = (self._up[port].lower for port in ports if self._is_joint(port))
-        return {self._up[peer].master for peer in peers if peer in self._up}
+        """Does a cable join two bridges here that judge?"""
+        one = self._up[index]
+        if one.kind != "veth" or one.netns >= 0 or one.lower not in self._up:
+            return False
+        return self._is_told(one.master) and self._is_told(self._up[one.lower].master)
 
     def _judges(self, index: int) -> bool:
         """Are packets judged as they arrive at an interface?"""

@@ -18,9 +18,10 @@ from axon.kernel.maps import Array, Map
 
 GATE, CONTROL, DIRECTORY = "ax_gate", "ax_pol_ctl", "ax_pol_dir"
 _KEYED = ("ax_pol_target", "ax_pol_caller", "ax_pol_addr")
-OTHERS, PORTS = -1, -2
-"""What may be on an interface's other end beside a container: other hosts, and a bridge's ports, which
-tell (enum ax_beyond)."""
+OTHERS, PORTS, BRIDGE = -1, -2, -3
+"""What may be on an interface's other end beside a container: other hosts; a bridge's ports, which tell;
+another bridge (enum ax_beyond).
+"""
 GENERATION_MAPS = (CONTROL, DIRECTORY, "ax_pol_arena", *_KEYED)
 """What a generation is made of: of one and the same arena, and switched by one number."""
 
@@ -221,7 +222,7 @@ class Gate:
 
     def lead(self, ifindex: int, netns: int) -> None:
         """Say what is on an interface's other end: a container in a network namespace, as this one
-        numbers it; OTHERS; or PORTS.
+        numbers it; or OTHERS, PORTS, BRIDGE.
         """
         row = np.zeros((), self._maps["ax_links"].value)
         row["netns"] = netns

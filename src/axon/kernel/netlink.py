@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 _GETLINK, _NEWLINK, _GETFILTER, _NEWFILTER = 18, 16, 46, 44  # enum of linux/rtnetlink.h
 _GETROUTE, _NEWROUTE = 26, 24
+_GETQDISC, _NEWQDISC = 38, 36
+_INGRESS_QDISC = 0xFFFF_FFF1  # TC_H_INGRESS, TC_H_CLSACT
 _DONE, _ERROR = 3, 2
 _REQUEST, _ACK, _REPLACE, _CREATE, _DUMP = 1, 4, 0x100, 0x400, 0x300
 _IFNAME, _IFLINK, _MASTER, _LINKINFO, _LINK_NETNSID, _INFO_KIND = 3, 5, 10, 18, 37, 1
@@ -88,6 +90,15 @@ def filters(ifindex: int, parent: int) -> list[Filter]:
     body = _TC.pack(0, ifindex, 0, parent, 0)
     found = (_filter(message) for message in _dump(_GETFILTER, body, _NEWFILTER))
     return [one for one in found if one]
+
+
+def is_clsact(ifindex: int) -> bool:
+    """Return whether an interface has the qdisc with a place for what is sent; raise OSError."""
+    for message in _dump(_GETQDISC, _TC.pack(0, 0, 0, 0, 0), _NEWQDISC):
+        _, index, _, parent, _ = _TC.unpack_from(message)
+        if (index, parent) == (ifindex, _INGRESS_QDISC):
+            return _text(_attributes(message[_TC.size :]).get(_TC_KIND, b"")) == "clsact"
+    return False
 
 
 def put_filter(

@@ -23,7 +23,7 @@ from axon.kernel.system import wait_for_runs
 
 _LEAST_MAPPED = 64
 _HELD = 1 << 20
-_OF_POLICIES = ("ax_pol_", "ax_gate", "ax_early", "ax_tombs", "ax_links")
+_OF_POLICIES = ("ax_pol_", "ax_gate", "ax_early", "ax_tomb", "ax_links")
 
 
 @dataclass(frozen=True, slots=True)

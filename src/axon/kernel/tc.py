@@ -10,7 +10,14 @@ from dataclasses import dataclass
 
 from axon.kernel import bpf
 from axon.kernel.libbpf import TcHook, TcOpts, check, lib, sized
-from axon.kernel.netlink import Filter, filters, has_ethernet, interfaces, put_filter
+from axon.kernel.netlink import (
+    Filter,
+    filters,
+    has_ethernet,
+    interfaces,
+    is_clsact,
+    put_filter,
+)
 
 GONE = frozenset({errno.ENODEV, errno.ENXIO})
 """Error numbers of an interface that has gone."""
@@ -49,6 +56,12 @@ def attach(point: Point, program: bpf.Fd) -> None:
     made: int = lib().bpf_tc_hook_create(hook)
     if made != -errno.EEXIST:
         check(made)
+    elif point.egress and not is_clsact(point.ifindex):
+        # both directions of that one are the same place
+        raise OSError(
+            errno.EEXIST,
+            "its qdisc is `ingress`, which has no place for what is sent; it may be replaced by `clsact`",
+        )
     put_filter(
         point.ifindex,
         _PARENTS[point.egress],

@@ -46,7 +46,7 @@ def held_in_read(sock: socket.socket) -> Iterator[None]:
     thread.start()
     try:
         deadline = time.monotonic() + _PATIENCE
-        while not started or "handle_userfault" not in _place(started[0]):
+        while not started or "handle_userfault" not in _stack(started[0]):
             if time.monotonic() > deadline:
                 raise TimeoutError("the reader is not held")
             time.sleep(0.01)
@@ -58,6 +58,6 @@ def held_in_read(sock: socket.socket) -> Iterator[None]:
         page.close()
 
 
-def _place(thread: int) -> str:
-    """Return the kernel's function in which a thread waits."""
-    return Path(f"/proc/self/task/{thread}/wchan").read_text()
+def _stack(thread: int) -> str:
+    """Return the kernel's functions in which a thread is."""
+    return Path(f"/proc/self/task/{thread}/stack").read_text()

@@ -82,6 +82,16 @@ class Place:
         names, values = (line.split() for line in self._counters if line.startswith("Tcp:"))
         return int(values[names.index(name)])
 
+    def extended_counter(self, name: str) -> int:
+        """Return a counter of this namespace, by its name in /proc/net/netstat."""
+        with os.fdopen(self._ask("read", "/proc/self/net/netstat"), encoding="ascii") as file:
+            lines = [line.split() for line in file]
+        return next(
+            int(values[names.index(name)])
+            for names, values in zip(lines[::2], lines[1::2], strict=True)
+            if name in names
+        )
+
     def socket(
         self, family: int = socket.AF_INET, kind: int = socket.SOCK_STREAM, proto: int = 0
     ) -> socket.socket:

@@ -17,6 +17,8 @@ from tests.live.kit.world import World
 PUBLIC = '{method: ["GET", "POST"], path: /pub/*}'
 SIZE = 100
 URG = 32
+each_family = pytest.mark.parametrize("make", ["4", "6"], indirect=True)
+"""On every kernel: what IP itself does is another thing in each."""
 SILENCE = 0.15
 """Seconds for which nothing comes where nothing will: what is let by is there in a few milliseconds."""
 
@@ -364,6 +366,7 @@ def test_urgent(make: Make, pointer: int) -> None:
     assert rest(server) == End(b"", "reset")
 
 
+@each_family
 @pytest.mark.parametrize("size", [8, 24, 64])
 @pytest.mark.parametrize("decoyed", [False, True])
 def test_fragments(make: Make, size: int, decoyed: bool) -> None:
@@ -401,6 +404,7 @@ EXTENSIONS = {
 }
 
 
+@each_family
 @pytest.mark.parametrize("decoyed", [False, True])
 @pytest.mark.parametrize("name", EXTENSIONS)
 def test_extension_headers(make: Make, name: str, decoyed: bool) -> None:
@@ -541,6 +545,7 @@ def test_forged_in_another_s_handshake(make: Make) -> None:
         raw.close()
 
 
+@each_family
 @pytest.mark.parametrize("size", [8, 24])
 def test_fragments_of_a_syn(make: Make, gate: Guarded, size: int) -> None:
     """A SYN in IP fragments, whose options could not be taken out, begins no connection, and is counted."""

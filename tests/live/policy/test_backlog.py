@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
-
 import pytest
 
-from tests.live.kit.gate import Guarded, inside
+from tests.live.kit.gate import Guarded
 from tests.live.kit.held import held_in_read
 from tests.live.kit.wire import receive
 from tests.live.kit.world import World
@@ -18,38 +15,29 @@ __all__ = ["make"]
 _MOST = 5_000
 
 
-@pytest.fixture
-def dropped(world: World) -> Iterator[Callable[[], int]]:
-    """Give how many segments TCP has thrown away for a full backlog."""
-    file = inside(world.server, Path("/proc/thread-self/net/netstat").open)
-
-    def read() -> int:
-        file.seek(0)
-        names, values = (line.split() for line in file if line.startswith("TcpExt:"))
-        return int(values[names.index("TCPBacklogDrop")])
-
-    with file:
-        yield read
+def _dropped(world: World) -> int:
+    """Return how many segments TCP has thrown away for a full backlog."""
+    return world.server.extended_counter("TCPBacklogDrop")
 
 
 @pytest.mark.parametrize("queued", [False, True])
-def test_full(make: Make, gate: Guarded, dropped: Callable[[], int], queued: bool) -> None:
+def test_full(world: World, make: Make, gate: Guarded, queued: bool) -> None:
     """Other bytes do not get by in the place of a request that the backlog had no room for."""
     raw, server = make(stamps=True)
     raw.send(GOOD)
-    before = dropped()
+    before = _dropped(world)
     with held_in_read(server):
         # Of one segment after another, each with a stamp of its own, or they would be joined.
         for _ in range(_MOST):
             raw.stamp += 1
             raw.send(GOOD)
-            if dropped() > before:
+            if _dropped(world) > before:
                 break
         else:
             pytest.fail("the backlog has room for everything")
         raw.stamp += 1
         raw.send(GOOD, at=SIZE)
-        assert dropped() == before + 2
+        assert _dropped(world) == before + 2
     assert receive(server, SIZE - 1) == GOOD[1:]
     if queued:
         raw.send(OTHER, at=2 * SIZE)

@@ -41,11 +41,12 @@ spec:
 """
 
 
-Layout = Literal["routed", "bridged", "bridges"]
+Layout = Literal["routed", "bridged", "bridges", "joined"]
 _NETS: dict[Layout, tuple[str, str]] = {
     "routed": ("10.80.1.", "10.80.2."),
     "bridged": ("10.81.0.", "10.81.0."),
     "bridges": ("10.82.1.", "10.82.0."),
+    "joined": ("10.83.0.", "10.83.0."),
 }
 """What the addresses of the server and of the others begin with."""
 
@@ -90,7 +91,10 @@ class Site:
         net = _NETS[self.layout][0]
         if where == "box":
             return Server(
-                self.box, f"{net}2", "eth0", "" if self.layout == "bridged" else f"{net}1"
+                self.box,
+                f"{net}2",
+                "eth0",
+                "" if self.layout in {"bridged", "joined"} else f"{net}1",
             )
         device = "pod2" if self.layout == "routed" else "br0"
         return Server(self.host, self.address("host"), device)
@@ -106,11 +110,17 @@ class Site:
 def _cables(site_host: Place, places: tuple[Place, ...], layout: Layout) -> None:
     """Give each place a cable to the host, on a bridge or with a network of its own."""
     host = ("-n", site_host.name)
-    bridges = {} if layout == "routed" else dict(zip(_NETS[layout], ("br1", "br0"), strict=True))
-    for net, bridge in bridges.items():
+    bridges = {"routed": [], "bridged": ["br0"]}.get(layout, ["br0", "br1"])
+    for bridge in bridges:
         ip(*host, "link", "add", bridge, "type", "bridge")
-        ip(*host, "addr", "add", f"{net}1/24", "dev", bridge)
         ip(*host, "link", "set", bridge, "up")
+    for net, bridge in zip(reversed(_NETS[layout]), bridges, strict=False):
+        if layout != "joined" or bridge == "br0":
+            ip(*host, "addr", "add", f"{net}1/24", "dev", bridge)
+    if layout == "joined":
+        ip(*host, "link", "add", "end0", "master", "br0", "type", "veth", "peer", "end1")
+        ip(*host, "link", "set", "end1", "master", "br1", "up")
+        ip(*host, "link", "set", "end0", "up")
     for n, place in enumerate(places, 1):
         name, inside = f"pod{n}", ("-n", place.name)
         ip(*host, "link", "add", name, "type", "veth", "peer", "eth0", "netns", place.name)
@@ -122,7 +132,7 @@ def _cables(site_host: Place, places: tuple[Place, ...], layout: Layout) -> None
             site_host.sysctl(f"net.ipv4.conf.{name}.rp_filter", "0")
         else:
             net, last = _NETS[layout][n > 1], n + 1
-            ip(*host, "link", "set", name, "master", bridges[net])
+            ip(*host, "link", "set", name, "master", bridges[-1 if n == 1 else 0])
         ip(*inside, "addr", "add", f"{net}{last}/24", "dev", "eth0")
         ip(*inside, "route", "add", "default", "via", f"{net}1")
     for place in (site_host, *places):

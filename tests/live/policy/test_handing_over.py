@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import subprocess
 from contextlib import ExitStack
 
 import pytest
@@ -44,6 +45,28 @@ def test_interfaces_that_go(world: World, monkeypatch: pytest.MonkeyPatch) -> No
         assert [tc.attached(point) for point in points] == [0, 0, old]
         before.close()
         after.close()
+
+    inside(place, work)
+    world.remove(place)
+
+
+def test_a_qdisc_without_a_place_for_what_is_sent(world: World) -> None:
+    """Where somebody has put the qdisc `ingress`, what is sent cannot be judged, and nothing is put into the place of what arrives."""
+    place = world.place("ingress")
+    ip("-n", place.name, "link", "add", "cable", "type", "veth", "peer", "end")
+    subprocess.run(
+        ["tc", "-n", place.name, "qdisc", "add", "dev", "cable", "ingress"], check=True, timeout=30
+    )
+
+    def work() -> None:
+        index = socket.if_nametoindex("cable")
+        program = bpf.prog_load(bpf.PROG_SCHED_CLS, "ax_test", mov(R0, -1) + leave())
+        with pytest.raises(OSError, match="clsact"):
+            tc.attach(tc.Point(index, egress=True), program)
+        assert tc.chain(tc.Point(index)) == []
+        tc.attach(tc.Point(index), program)
+        assert tc.attached(tc.Point(index)) == bpf.prog_info(program).id
+        program.close()
 
     inside(place, work)
     world.remove(place)

@@ -101,6 +101,39 @@ def test_paths_where_everything_is_allowed(gate: Guarded, loop: Listener, path: 
     expect_denied(wire.client, wire.server)
 
 
+SHAPES = '{method: GET, host: "*.a.test", path: "/pub/a*z/{id}"}'
+LONG = "/pub/az/" + "x" * 2040
+
+
+def test_shapes(gate: Guarded, loop: Listener) -> None:
+    """A host by its end, a wildcard inside a segment and one for a whole segment, in a path up to 2,048 bytes, mean what they say."""
+    gate.allow_everywhere(SHAPES)
+    for path, host, allowed in (
+        ("/pub/az/1", "b.a.test", True),
+        ("/pub/a-z/1?x", "c.B.A.test:80", True),
+        (LONG, "b.a.test", True),
+        (LONG + "x", "b.a.test", False),
+        ("/pub/az/1/2", "b.a.test", False),
+        ("/pub/az/", "b.a.test", False),
+        ("/pub/az", "b.a.test", False),
+        ("/pub/ay/1", "b.a.test", False),
+        ("/pub/bz/1", "b.a.test", False),
+        ("/pub/az/1", "a.test", False),
+        ("/pub/az/1", "ba.test", False),
+        ("/pub/az/1", "b.a.test.c", False),
+    ):
+        request = head(f"GET {path} HTTP/1.1", f"Host: {host}")
+        if allowed:
+            for step in (len(request), 700):
+                wire = loop.connect()
+                wire.ask(request, step=step)
+                wire.answer()
+            continue
+        wire = loop.connect()
+        wire.client.sendall(request)
+        expect_denied(wire.client, wire.server)
+
+
 LINES = {
     "two blanks before the target": "GET  /pub/a HTTP/1.1",
     "two blanks behind it": "GET /pub/a  HTTP/1.1",

@@ -101,23 +101,30 @@ def test_two_vlan_tags() -> None:
 
 
 def test_ports_tell() -> None:
-    """The ports of a bridge with containers tell it what comes out of them, a VLAN of a cable, too."""
+    """The ports of a bridge that judges tell it what comes out of them, a VLAN of a cable, too."""
     bridge, card = interface(5, "bridge"), interface(2, master=5)
-    assert told(bridge, card) == {}
+    assert ways([bridge]).beyond == {5: -2}
+    assert told(bridge, card) == {2: -1}
     pod = interface(3, "veth", netns=7, master=5)
     assert told(bridge, card, pod) == {2: -1, 3: 7}
-    assert ways([bridge, card, pod]).beyond == {5: -2, 2: -1, 3: 7}
+    above = interface(9, "vlan", lower=5)
+    assert ways([bridge, card, pod, above]).beyond == {5: -2, 2: -1, 3: 7, 9: -2}
     cable, tagged = interface(3, "veth", netns=7), interface(4, "vlan", lower=3, master=5)
     below = interface(3, "veth", netns=7, master=6), interface(6, "bridge")
     assert told(bridge, card, cable, tagged) == {}
+    assert ways([bridge, card, cable, tagged]).beyond == {3: 7, 4: 7}
     assert told(bridge, card, *below, tagged) == {2: -1, 3: 7, 4: 7}
+    assert told(interface(5, "bond"), card) == {}
 
 
 def test_bridges_that_are_joined() -> None:
-    """What comes from another bridge has been told there, also where that has no containers."""
+    """What comes from another bridge that is told has been told there; of what does not, it is told."""
     first, second = interface(5, "bridge"), interface(6, "bridge")
     ends = interface(7, "veth", lower=8, master=5), interface(8, "veth", lower=7, master=6)
     card, pod = interface(2, master=5), interface(3, "veth", netns=7, master=6)
-    assert told(first, second, *ends, card) == {}
-    assert told(first, second, *ends, card, pod) == {2: -1, 3: 7}
-    assert told(first, second, ends[0], interface(8, "veth", lower=7), card, pod) == {3: 7}
+    joined = ways([first, second, *ends, card, pod])
+    assert {p.ifindex for p in joined.points if p.port} == {2, 3}
+    assert joined.beyond == {5: -2, 6: -2, 2: -1, 3: 7, 7: -3, 8: -3}
+    assert told(first, ends[0], interface(8, "veth", lower=7), card) == {2: -1, 7: -1}
+    judging, tagged = interface(10), interface(2, "vlan", lower=10, master=5)
+    assert told(first, second, *ends, judging, tagged, pod) == {3: 7, 8: -1}
