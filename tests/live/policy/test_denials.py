@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -267,3 +268,23 @@ def test_large_responses_before(gate: Guarded, anywhere: Listener) -> None:
     expect_403(wire.client)
     expect_nothing(wire.server)
     assert checksum_errors(gate.place) >= 0
+
+
+def test_tls_and_nginx(gate: Guarded, world: World, tmp_path: Path) -> None:
+    """TLS to a server is denied, and passes by a rule without httpRules."""
+    key, certificate = tmp_path / "key", tmp_path / "certificate"
+    make = [need("openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
+    make += ["-nodes", "-subj", "/CN=a", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(make, check=True, capture_output=True)
+    more = f"ssl; ssl_certificate {certificate}; ssl_certificate_key {key}"
+    with nginx(world, world.server, tmp_path / "n", options=more) as server:
+        url = server.url("/small").replace("http:", "https:")
+        command = ["curl", "-sk", "-m", "5", "-o", "/dev/null", "-w", "%{http_code}", url]
+        gate.allow(server.port, PUBLIC)
+        assert world.client.run(*command, check=False) == "000"
+        gate.allow(server.port)
+        assert world.client.run(*command) == "200"
+        gate.allow(server.port, PUBLIC, spec="nonHTTP: allow")
+        assert world.client.run(*command) == "200"
+        gate.force(policy("other", world.port(), PUBLIC))
+        assert world.client.run(*command) == "200"

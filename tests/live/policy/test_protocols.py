@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import ssl
-import subprocess
 import time
-from pathlib import Path
 
 import pytest
 
-from tests.live.kit.gate import Guarded, expect_403, expect_nothing, policy, rest
-from tests.live.kit.nginx import nginx
+from tests.live.kit.gate import Guarded, expect_403, expect_nothing, rest
 from tests.live.kit.wire import OK, Listener, get, head, receive
-from tests.live.kit.world import World, need
 
 PUBLIC = "{method: GET, path: /pub/*}"
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes.fromhex("000000040000000000")
@@ -230,24 +225,3 @@ def test_101_that_nobody_asked_for(gate: Guarded, anywhere: Listener) -> None:
     wire.exchange(get("/pub/a"), SWITCH)
     wire.client.sendall(get("/secret"))
     expect_nothing(wire.server)
-
-
-def test_tls_and_nginx(gate: Guarded, world: World, tmp_path: Path) -> None:
-    """TLS to a server is denied, and passes by a rule without httpRules."""
-    key, certificate = tmp_path / "key", tmp_path / "certificate"
-    make = [need("openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
-    make += ["-nodes", "-subj", "/CN=a", "-keyout", str(key), "-out", str(certificate)]
-    subprocess.run(make, check=True, capture_output=True)
-    more = f"ssl; ssl_certificate {certificate}; ssl_certificate_key {key}"
-    assert ssl.OPENSSL_VERSION
-    with nginx(world, world.server, tmp_path / "n", options=more) as server:
-        url = server.url("/small").replace("http:", "https:")
-        command = ["curl", "-sk", "-m", "5", "-o", "/dev/null", "-w", "%{http_code}", url]
-        gate.allow(server.port, PUBLIC)
-        assert world.client.run(*command, check=False) == "000"
-        gate.allow(server.port)
-        assert world.client.run(*command) == "200"
-        gate.allow(server.port, PUBLIC, spec="nonHTTP: allow")
-        assert world.client.run(*command) == "200"
-        gate.force(policy("other", world.port(), PUBLIC))
-        assert world.client.run(*command) == "200"
