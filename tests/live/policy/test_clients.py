@@ -44,12 +44,15 @@ def base(gate: Guarded, world: World) -> Iterator[str]:
 
 
 def denied(gate: Guarded, before: dict[str, int]) -> dict[str, int]:
-    """Return how much more was denied, by reason."""
+    """Return how much more was denied, by reason.
+
+    What was dropped because another core was still at what is in front of it is not: it came again.
+    """
     now = gate.denials()
     return {
         reason: now[reason] - before.get(reason, 0)
         for reason in now
-        if now[reason] != before.get(reason, 0)
+        if now[reason] != before.get(reason, 0) and reason not in {"ORDER", "BUSY"}
     }
 
 
