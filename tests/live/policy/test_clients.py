@@ -32,6 +32,10 @@ def where(program: str, package: str) -> pytest.MarkDecorator:
     return pytest.mark.skipif(missing, reason=f"there is no {program} here: apt install {package}")
 
 
+WAITS = frozenset({"ORDER", "BUSY"})
+"""What is dropped for another core, that is still at what is in front of it: the client sends it again."""
+
+
 @pytest.fixture
 def base(gate: Guarded, world: World) -> Iterator[str]:
     """Give the URL of a server of which /pub/* may be asked; every denial has to be by a rule."""
@@ -39,20 +43,20 @@ def base(gate: Guarded, world: World) -> Iterator[str]:
     server = world.server.start(sys.executable, str(HERE / "server.py"), str(port))
     wait_until_listening(world.server, port, server)
     gate.allow(port, PUBLIC)
+    before, sent_again = gate.denials(), world.client.tcp_counter("RetransSegs")
     yield f"http://{world.server.ip4}:{port}"
     world.server.end(server)
+    waited = sum(gate.denials().get(reason, 0) - before.get(reason, 0) for reason in WAITS)
+    assert waited <= world.client.tcp_counter("RetransSegs") - sent_again
 
 
 def denied(gate: Guarded, before: dict[str, int]) -> dict[str, int]:
-    """Return how much more was denied, by reason.
-
-    What was dropped because another core was still at what is in front of it is not: it came again.
-    """
+    """Return how much more was denied, by reason, but for what waited."""
     now = gate.denials()
     return {
         reason: now[reason] - before.get(reason, 0)
         for reason in now
-        if now[reason] != before.get(reason, 0) and reason not in {"ORDER", "BUSY"}
+        if now[reason] != before.get(reason, 0) and reason not in WAITS
     }
 
 
