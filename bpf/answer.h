@@ -6,6 +6,7 @@
 #ifndef AX_ANSWER_H
 #define AX_ANSWER_H
 
+#include "checksum.h"
 #include "judge.h"
 #include "strict.h"
 
@@ -66,14 +67,6 @@ AX_GLOBAL u32 ax_write_403(u32 lvl, u32 policy, u32 named)
 	}
 	*(u32 *)(out + at) = 0;	/* the checksum runs over whole words */
 	return at;
-}
-
-static __always_inline u16 ax_folded(u64 sum)
-{
-	sum = (sum & 0xffff) + (sum >> 16 & 0xffff) + (sum >> 32);
-	sum = (sum & 0xffff) + (sum >> 16);
-	sum = (sum & 0xffff) + (sum >> 16);
-	return sum;
 }
 
 /* Sum of the pseudo-header, not complemented. */

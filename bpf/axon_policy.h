@@ -189,7 +189,7 @@ enum ax_deny {
 	AX_DENY_LENGTH,		/* Content-Length that is malformed, repeated, or beside Transfer-Encoding (RFC 9112 section 6.3) */
 	AX_DENY_CODING,		/* Transfer-Encoding that is not exactly "chunked", or in HTTP/1.0 (RFC 9112 section 6.1) */
 	AX_DENY_CHUNK,		/* malformed chunked framing (RFC 9112 section 7.1) */
-	AX_DENY_UPGRADE,	/* an Upgrade that is not to WebSocket */
+	AX_DENY_UPGRADE,	/* an Upgrade that is neither to WebSocket nor to HTTP/2 (h2c), or that has a body; what follows where a server has taken up HTTP/2 */
 	AX_DENY_OVERRIDE,	/* a field that would make another method or path of it: X-HTTP-Method-Override, X-HTTP-Method, X-Method-Override; X-Original-URL or X-Rewrite-URL that is no whole URL; also with other signs for hyphens */
 	AX_DENY_LONG_HEAD,	/* a head of more than 256 KiB */
 	AX_DENY_RESENT,		/* bytes sent again, not taken by TCP yet, that are not what was judged */
@@ -199,7 +199,7 @@ enum ax_deny {
 	AX_DENY_ORDER,		/* bytes ahead of those that have been judged (with a SYN, too), or to be denied before TCP has taken all in front of them: dropped, they come again */
 	AX_DENY_BUSY,		/* two cores judged one connection: the later packet is dropped and sent again */
 	AX_DENY_EARLY,		/* no room for the state of a connection that its server has not accepted yet */
-	AX_DENY_MEMORY,		/* no memory for a connection's state, or to read or change a packet: dropped, it comes again */
+	AX_DENY_MEMORY,		/* no memory for a connection's state, or to read or change a packet: dropped, it comes again; or, within a head, for what was read of it: reset */
 	AX_DENY_FRAGMENT,	/* a segment in IP fragments: dropped; a SYN, or what may be one, wherever it goes */
 	AX_DENY_STRAY,		/* a segment that TCP would discard, without an acknowledgement number, with an impossible one, or without a whole header: dropped */
 	AX_DENY_HELD,		/* for a workload that is too new to be known (policy_hold): dropped, it comes again */

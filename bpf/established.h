@@ -106,6 +106,13 @@ static __always_inline int ax_gate_unread(struct ax_gw *w, struct ax_gate_state 
 		s->next = w->seq + w->end;
 		return AX_DO_PASS;
 	}
+	if (c && c->kind == AX_KIND_UPGRADED && !(c->flags & AX_C_LOOSE)) {
+		/* to what is not read: HTTP/2 (h2c) */
+		s->r.phase = AX_G_LOST;
+		w->reason = AX_DENY_UPGRADE;
+		w->policy = w->set.deny;
+		return w->soft ? AX_DO_PASS : AX_DO_RESET;
+	}
 	if (s->r.phase >= AX_G_LOST) {
 		w->reason = AX_DENY_POSITION;
 		w->policy = w->set.deny;

@@ -7,6 +7,7 @@
 #ifndef AX_ORDER_H
 #define AX_ORDER_H
 
+#include "checksum.h"
 #include "framing.h"
 
 #define AX_MOST_AHEAD (1U << 30)	/* the largest window there is (RFC 7323 section 2.3): what is farther ahead TCP discards */
@@ -287,8 +288,11 @@ AX_GLOBAL int ax_keep_early(struct __sk_buff *skb, u32 lvl)
 			if (has > 0)
 				from = has;
 		}
-		if (from)
+		if (from) {
 			from = ax_kept_before(lvl, from);
+			if (!from && !ax_is_whole(skb, lvl))
+				return 0;	/* in the place of what may be in TCP's own queue */
+		}
 		if (from > len)
 			from = len;
 		if (ax_stash_all(skb, lvl, from)) {
@@ -476,6 +480,9 @@ AX_GLOBAL int ax_arrange(struct __sk_buff *skb, u32 lvl)
 		/* Has what we have read not been accepted, and comes again? Of a body only the length counts. */
 		again = (s32)(rcv_nxt - nxt) < 0 && w->d.h.phase != AX_PH_CLOSE &&
 			(w->d.h.phase != AX_PH_BODY || w->d.r.body < (u64)-delta);
+		/* Perhaps what we have read only waits for its process, and this is a damaged copy. */
+		if (again && !ax_is_whole(skb, lvl))
+			return AX_O_SKIP;
 		if (again && !ax_rewind(skb, lvl)) {
 			ax_count(AX_INFO_REWOUND);
 			c = bpf_sk_storage_get(&ax_conns, sk, 0, 0);

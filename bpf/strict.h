@@ -59,6 +59,7 @@ enum ax_g_field {
 };
 
 #define AX_F_SEEN(f) (1 << (f))
+#define AX_F_H2C 0x01		/* the upgrade that is asked for is to HTTP/2 */
 #define AX_F_TRAILER 0x80
 
 static __always_inline int ax_g_deny(struct ax_gw *w, u32 why)
@@ -231,8 +232,8 @@ AX_GLOBAL int ax_g_path(u32 lvl, u64 secret)
 		c = w->win[AX_INDEX(at, AX_WINDOW)];
 		at++;
 		class = ax_path_class(c);
-		if (AX_UNLIKELY(class == AX_PC_BAD))
-			return ax_g_deny(w, AX_DENY_PATH);
+		if (AX_UNLIKELY(class == AX_PC_BAD))	/* what ends a line is no byte of a path */
+			return ax_g_deny(w, c == '\r' || c == '\n' ? AX_DENY_REQUEST_LINE : AX_DENY_PATH);
 		if (class == AX_PC_END || class == AX_PC_QUERY) {
 			if (ax_g_segment(w, n, h))
 				return -1;
@@ -677,6 +678,11 @@ static __always_inline int ax_g_field_end(struct ax_gw *w, u32 lvl)
 	if (f == AX_F_CODING)
 		return n == 7 && (v[0] & AX_LOW(7)) == AX_W8('c', 'h', 'u', 'n', 'k', 'e', 'd', 0) && w->r.minor ?
 			0 : ax_g_deny(w, AX_DENY_CODING);
+	if (n == 3 && (v[0] & AX_LOW(3)) == AX_W8('h', '2', 'c', 0, 0, 0, 0, 0)) {
+		/* Java asks for it beside every first request. What a server that agrees would be sent is denied. */
+		w->r.seen |= AX_F_H2C;
+		return 0;
+	}
 	return n == 9 && v[0] == AX_W8('w', 'e', 'b', 's', 'o', 'c', 'k', 'e') && (u8)v[1] == 't' ?
 		0 : ax_g_deny(w, AX_DENY_UPGRADE);
 }
@@ -713,6 +719,9 @@ static __always_inline int ax_g_head_end(struct ax_gw *w, u32 lvl, u64 secret)
 		return ax_g_deny(w, AX_DENY_HOST);
 	if (seen & AX_F_SEEN(AX_F_LENGTH) && seen & AX_F_SEEN(AX_F_CODING))
 		return ax_g_deny(w, AX_DENY_LENGTH);
+	/* servers differ on whose a body behind it is: llhttp hands the reading over in front of it */
+	if (seen & AX_F_SEEN(AX_F_UPGRADE) && (w->r.left || seen & AX_F_SEEN(AX_F_CODING)))
+		return ax_g_deny(w, AX_DENY_UPGRADE);
 	ax_judge(lvl, secret);
 	w->heads++;
 	w->head_end = w->pos + w->at;
@@ -725,9 +734,7 @@ static __always_inline int ax_g_head_end(struct ax_gw *w, u32 lvl, u64 secret)
 		ax_verdict_count(w->policy, w->verdict);
 	ax_g_note(lvl);
 	w->first = 0;
-	if (seen & AX_F_SEEN(AX_F_UPGRADE)) {
-		if (w->r.left || seen & AX_F_SEEN(AX_F_CODING))
-			return ax_g_deny(w, AX_DENY_UPGRADE);
+	if (seen & AX_F_SEEN(AX_F_UPGRADE) && !(seen & AX_F_H2C)) {
 		ax_g_next(w);
 		w->r.phase = AX_G_UPGRADE;
 		return 0;

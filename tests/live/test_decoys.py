@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from tests.live.kit.books import Books, wait_for
+from tests.live.kit.held import held_in_read
 from tests.live.kit.packet import ACK, FIN, PSH, RST, Packet
 from tests.live.kit.relay import Relay, forward
-from tests.live.kit.wire import Listener, Wire, answer, get, head, post
+from tests.live.kit.waiting import until
+from tests.live.kit.wire import Listener, Wire, acknowledged, answer, get, head, post, receive
 
 QUESTION = post("/a", b"q" * 400)
 REPLY = answer(200, b"r" * 400)
@@ -52,6 +56,35 @@ class Before:
         self.done = True
         assert callable(self._decoy)
         return [self._decoy(packet, FORGED[self._to_server]), packet.raw()]
+
+
+class Behind:
+    """A rule for the client's next segments with data: they arrive as `order` says, a damaged copy behind each."""
+
+    def __init__(self, *order: int) -> None:
+        self._order = order
+        self._kept: list[Packet] = []
+        self._done = False
+
+    def __call__(self, packet: Packet) -> Iterator[bytes]:
+        """Decide about one packet."""
+        if not packet.data or not packet.to_server:
+            yield from forward(packet)
+            return
+        if any(packet.seq == kept.seq for kept in self._kept):
+            return  # a slow machine's TCP sends it again
+        self._kept.append(packet)
+        if len(self._kept) != len(self._order):
+            return
+        for i in self._order:
+            came = self._kept[i]
+            yield came.raw()
+            yield damaged(came, bytes(b ^ 1 for b in came.data))
+        self._done = True
+
+    def over(self) -> bool:
+        """Tell whether all has been sent on."""
+        return self._done
 
 
 @pytest.mark.parametrize("decoy", DECOYS)
@@ -106,6 +139,40 @@ def test_forged_response_and_the_true_one(
             "GET /after 200": 3,
         },
     )
+
+
+def test_damaged_copy_of_what_waits(far: Listener, relay: Relay, books: Books) -> None:
+    """What waits for its process is what TCP will take, and not a damaged copy that comes behind it."""
+    wire = far.connect()
+    wire.exchange(QUESTION, REPLY)
+    for first in (1, 30):
+        wire.client.sendall(QUESTION[:first])
+        acknowledged(wire.client)
+        with held_in_read(wire.server):
+            relay.rule = rule = Behind(0)
+            wire.client.sendall(QUESTION[first:])
+            until(rule.over, "the segment and its copy have come")
+        relay.rule = forward
+        assert receive(wire.server, len(QUESTION) - 1) == QUESTION[1:]
+        wire.answer(REPLY)
+    wire.exchange(get("/after"))
+    books.expect(far.port, {"POST /a 200": 3, "GET /after 200": 1})
+
+
+def test_damaged_copy_of_what_is_early(far: Listener, relay: Relay, books: Books) -> None:
+    """The same for what waits behind a gap."""
+    wire = far.connect()
+    wire.exchange(QUESTION, REPLY)
+    for first in (1, 30):
+        relay.rule = rule = Behind(1, 0)
+        wire.client.sendall(QUESTION[:first])
+        wire.client.sendall(QUESTION[first:])
+        until(rule.over, "both segments have come")
+        relay.rule = forward
+        assert receive(wire.server, len(QUESTION)) == QUESTION
+        wire.answer(REPLY)
+    wire.exchange(get("/after"))
+    books.expect(far.port, {"POST /a 200": 3, "GET /after 200": 1})
 
 
 @pytest.mark.parametrize("to_server", [True, False])

@@ -7,9 +7,11 @@ from typing import Any
 
 from tests.native.talk import CLIENT, Side, Talk
 
-HARMLESS = ("again", "overlap", "reorder", "wait", "resend", "beside")
+HARMLESS = ("again", "overlap", "reorder", "wait", "resend", "beside", "copy", "copies")
 DAMAGED = ("decoy", "decoys", "decoy-cut", "decoy-short", "decoy-twin")
 HARMFUL = ("decoy-long", "decoy-hole", "unseen", "decoy-early", "wait-resend")
+
+_FRAME = 9000  # no checksum of a longer packet is looked at: it has been merged, and checked
 
 
 class RoughTalk(Talk):
@@ -73,6 +75,17 @@ class RoughTalk(Talk):
         else:
             self._damaged(stream, start, end, what)
 
+    def _copied(self, stream: bytes, pieces: list[tuple[int, int]], *, late: bool) -> None:
+        """Damaged copies come behind packets that TCP has not taken: they wait, or are early."""
+        if late:
+            self.rnd.shuffle(pieces)
+        for a, b in pieces:
+            self.tcp.arrive(a, stream[a:b], fate="taken" if late else "waits")
+            if b - a <= _FRAME:
+                data = self._damage(stream[a:b])
+                self.tcp.arrive(a, data, fate="dropped", damaged=True)
+            self.tcp.settle()
+
     def _beside(self, stream: bytes, pieces: list[tuple[int, int]]) -> None:
         """Packets arrive on several cores: one meets its hook while another is in it.
 
@@ -134,6 +147,9 @@ class RoughTalk(Talk):
 
     def _damaged(self, stream: bytes, start: int, end: int, what: str) -> None:
         tcp, rnd = self.tcp, self.rnd
+        if what in ("copy", "copies"):
+            self._copied(stream, self._pieces(start, end, 4), late=what == "copies")
+            return
         middle = rnd.randint(start + 1, end)
         short = middle if what == "decoy-short" else end
         tcp.arrive(start, self._damage(stream[start:short]), fate="dropped")

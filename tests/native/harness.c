@@ -94,16 +94,40 @@ NX_UNWATCHED void nx_reset(const struct nx_options *o)
 	nx_calls = 0;
 }
 
+#define NX_DAMAGED 0x100	/* beside TCP's flags: with a wrong checksum */
+
 static int run(struct nx_skb *skb, uint32_t dir)
 {
 	return dir ? ax_egress(&skb->skb) : ax_ingress(&skb->skb);
+}
+
+static uint32_t summed(const u8 *bytes, uint32_t len, uint32_t sum)
+{
+	for (uint32_t i = 0; i < len; i++)
+		sum += i & 1 ? (uint32_t)bytes[i] << 8 : bytes[i];
+	return sum;
+}
+
+/* Writes the checksum: as on a wire, or `partial`, as between sockets of one host. */
+static void sign(u8 *p, u8 *tcp, uint32_t len, int v4, int partial, int damaged)
+{
+	uint32_t rest = p + len - tcp, sum = bpf_htons(rest) + bpf_htons(AX_IPPROTO_TCP);
+	u16 check;
+
+	sum = v4 ? summed(p + 12, 8, sum) : summed(p + 8, 32, sum);
+	if (!partial || damaged)
+		sum = summed(tcp, rest, sum);
+	check = ax_folded(sum);
+	if (!partial || damaged)
+		check = ~check ^ (damaged ? 0x5a5a : 0);
+	memcpy(tcp + 16, &check, 2);
 }
 
 /* A packet of socket `s`, made up; its addresses are the socket's own unless `ends` says otherwise. */
 int nx_packet(struct nx_sock *s, uint32_t dir, uint32_t seq, uint32_t flags, const uint8_t *payload, uint32_t len,
 	      const struct nx_ends *ends)
 {
-	u32 options = seq & 12, head;	/* TCP headers of several lengths */
+	u32 options = seq & 12, partial = seq >> 4 & 1, head;	/* TCP headers of several lengths */
 	int verdict, v4 = ends ? ends->v4 : s->sk.family == AX_AF_INET;
 	struct nx_skb skb = { .sock = s };
 	u8 *p, *tcp;
@@ -144,6 +168,7 @@ int nx_packet(struct nx_sock *s, uint32_t dir, uint32_t seq, uint32_t flags, con
 	tcp[13] = flags;
 	if (len)
 		memcpy(p + head, payload, len);
+	sign(p, tcp, head + len, v4, partial, flags & NX_DAMAGED);
 	verdict = run(&skb, dir);
 	free(p);
 	return verdict;

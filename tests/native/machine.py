@@ -23,6 +23,7 @@ from tests.native import build
 
 INGRESS, EGRESS = 0, 1
 FIN, SYN, RST, PSH, ACK = 1, 2, 4, 8, 16
+DAMAGED = 0x100  # beside the flags: a wrong checksum
 ESTABLISHED, CLOSE, LISTEN = 1, 7, 10
 V4, V6 = 2, 10
 

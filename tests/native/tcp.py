@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.native.machine import ACK, EGRESS, INGRESS, Sock
+from tests.native.machine import ACK, DAMAGED, EGRESS, INGRESS, Sock
 
 _MASK = 0xFFFFFFFF
 
@@ -28,15 +28,22 @@ class Tcp:
         self._backlog: list[tuple[int, int]] = []
 
     def arrive(
-        self, at: int, data: bytes, *, flags: int = 0, fate: str = "taken", seen: bool = True
+        self,
+        at: int,
+        data: bytes,
+        *,
+        flags: int = 0,
+        fate: str = "taken",
+        seen: bool = True,
+        damaged: bool = False,
     ) -> None:
         """A segment comes in. What becomes of it behind the hook: "taken", "dropped", or it "waits".
 
         A segment waits while a process holds the socket: the hook has seen it, TCP has not.
-        One that is not `seen` does not meet the hook.
+        One that is not `seen` does not meet the hook; one that is `damaged` has a wrong checksum.
         """
         if seen:
-            self._hook(INGRESS, self.in_at + at, data, flags)
+            self._hook(INGRESS, self.in_at + at, data, flags | DAMAGED * damaged)
         if fate == "dropped":
             return
         self._backlog.append((at, at + len(data) + (flags & 1)))

@@ -34,6 +34,10 @@ SWITCH = head("HTTP/1.1 101 Switching Protocols", "Connection: Upgrade", "Upgrad
 FRAMES = b"\x82\x05\0\1\2\3\4GET /secret HTTP/1.1\r\n\r\n"
 
 
+H2C = ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABk")
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"
+
+
 def upgrade(path: str) -> bytes:
     """Return the head that asks for WebSocket."""
     return get(
@@ -205,6 +209,41 @@ def test_frames_with_the_upgrade(gate: Guarded, loop: Listener) -> None:
     wire.client.sendall(upgrade("/pub/ws") + get("/secret"))
     seen = rest(wire.server, 0.5)
     assert b"/secret" not in seen.data
+
+
+def test_h2c_that_is_not_taken_up(gate: Guarded, anywhere: Listener) -> None:
+    """A request is allowed that asks for HTTP/2 beside itself, as Java's first ones do; the next is judged."""
+    gate.allow(anywhere.port, PUBLIC)
+    before = gate.denials()
+    wire = anywhere.connect()
+    wire.exchange(get("/pub/a", *H2C))
+    wire.exchange(get("/pub/b"))
+    wire.exchange(get("/pub/a", *H2C))
+    wire.client.sendall(get("/secret", *H2C))
+    expect_403(wire.client)
+    expect_nothing(wire.server)
+    gate.expect_denials(before, RULE=1)
+
+
+@pytest.mark.parametrize("behind", [PREFACE, get("/pub/a"), FRAMES])
+def test_h2c(gate: Guarded, anywhere: Listener, behind: bytes) -> None:
+    """Where the server takes it up, nothing more gets there."""
+    gate.allow(anywhere.port, PUBLIC)
+    before = gate.denials()
+    wire = anywhere.connect()
+    wire.exchange(get("/pub/a", *H2C), SWITCH.replace(b"websocket", b"h2c"))
+    wire.client.sendall(behind)
+    expect_nothing(wire.server)
+    assert rest(wire.client).how == "reset"
+    gate.expect_denials(before, UPGRADE=1)
+
+
+def test_h2c_before_the_answer(gate: Guarded, anywhere: Listener) -> None:
+    """HTTP/2 that does not wait for the server to agree is denied as it is elsewhere."""
+    gate.allow(anywhere.port, PUBLIC)
+    wire = anywhere.connect()
+    wire.client.sendall(get("/pub/a", *H2C) + PREFACE)
+    assert PREFACE[:3] not in rest(wire.server, 0.5).data
 
 
 def test_an_interim_answer_before_101(gate: Guarded, anywhere: Listener) -> None:

@@ -33,6 +33,10 @@ public class Client {
         ask(one, "after it", HttpRequest.newBuilder(URI.create(base + "/pub/a")));
         var old = (HttpURLConnection) URI.create(base + "/pub/a").toURL().openConnection();
         System.out.println("old\t" + old.getResponseCode() + "\t" + new String(old.getInputStream().readAllBytes()));
-        ask(client(HttpClient.Version.HTTP_2), "asks for h2c", HttpRequest.newBuilder(URI.create(base + "/pub/a")));
+        var two = client(HttpClient.Version.HTTP_2);
+        ask(two, "asks for h2c", HttpRequest.newBuilder(URI.create(base + "/pub/a")));
+        ask(two, "once more", HttpRequest.newBuilder(URI.create(base + "/pub/a")));
+        ask(client(HttpClient.Version.HTTP_2), "uploads beside h2c",
+            HttpRequest.newBuilder(URI.create(base + "/pub/form")).POST(BodyPublishers.ofString("a=b%26c")));
     }
 }
