@@ -734,6 +734,7 @@ static __always_inline int ax_g_head_end(struct ax_gw *w, u32 lvl, u64 secret)
 		ax_verdict_count(w->policy, w->verdict);
 	ax_g_note(lvl);
 	w->first = 0;
+	seen = AX_READ(w->r.seen);	/* anew, which spares the stack */
 	if (seen & AX_F_SEEN(AX_F_UPGRADE) && !(seen & AX_F_H2C)) {
 		ax_g_next(w);
 		w->r.phase = AX_G_UPGRADE;

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.live.kit.books import Books, wait_for
+from tests.live.kit.emulated import share
 from tests.live.kit.nginx import Nginx, nginx
 from tests.live.kit.packet import SYN, Packet, fragments
 from tests.live.kit.relay import Chaos, Relay, forward
@@ -278,7 +279,7 @@ def test_large_bodies_on_a_bad_path(far: Listener, relay: Relay, books: Books) -
 def ask_over(relay: Relay, world: World, site: Nginx) -> Counter[str]:
     """Ask nginx thousands of times over the path; return what was asked."""
     (site.www / "file").write_bytes(b"GET /fake HTTP/1.1\r\n\r\n" * 1000)
-    asked = {"/small": 3000, "/file": 300}
+    asked = {"/small": share(3000), "/file": share(300)}
     for path, count in asked.items():
         url = f"http://{relay.address}:{site.port}{path}"
         output = world.client.run("h2load", "--h1", "-n", str(count), "-c", "20", url)
@@ -293,7 +294,7 @@ def test_requests_on_a_bad_path(world: World, relay: Relay, books: Books, tmp_pa
     with nginx(world, world.server, tmp_path / "nginx", kept=100) as site:
         books.expect(site.port, ask_over(relay, world, site))
         for row in books.rows(site.port, "GET /file 200"):
-            assert row.resp_body == 300 * 22_000
+            assert row.resp_body == share(300) * 22_000
     assert all(n for what, n in chaos.done.items() if what != "damaged"), chaos.done
     books.accept("LOST_TENTATIVE")
 
