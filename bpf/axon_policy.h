@@ -199,7 +199,7 @@ enum ax_deny {
 	AX_DENY_ORDER,		/* bytes ahead of those that have been judged (with a SYN, too), or to be denied before TCP has taken all in front of them: dropped, they come again */
 	AX_DENY_BUSY,		/* two cores judged one connection: the later packet is dropped and sent again */
 	AX_DENY_EARLY,		/* no room for the state of a connection that its server has not accepted yet */
-	AX_DENY_MEMORY,		/* no memory for a connection's state, or to read or change a packet: dropped, it comes again */
+	AX_DENY_MEMORY,		/* no memory for a connection's state, or to read or change a packet: dropped, it comes again; or, within a head, for what was read of it: reset */
 	AX_DENY_FRAGMENT,	/* a segment in IP fragments: dropped; a SYN, or what may be one, wherever it goes */
 	AX_DENY_STRAY,		/* a segment that TCP would discard, without an acknowledgement number, with an impossible one, or without a whole header: dropped */
 	AX_DENY_HELD,		/* for a workload that is too new to be known (policy_hold): dropped, it comes again */

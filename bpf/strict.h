@@ -231,8 +231,8 @@ AX_GLOBAL int ax_g_path(u32 lvl, u64 secret)
 		c = w->win[AX_INDEX(at, AX_WINDOW)];
 		at++;
 		class = ax_path_class(c);
-		if (AX_UNLIKELY(class == AX_PC_BAD))
-			return ax_g_deny(w, AX_DENY_PATH);
+		if (AX_UNLIKELY(class == AX_PC_BAD))	/* what ends a line is no byte of a path */
+			return ax_g_deny(w, c == '\r' || c == '\n' ? AX_DENY_REQUEST_LINE : AX_DENY_PATH);
 		if (class == AX_PC_END || class == AX_PC_QUERY) {
 			if (ax_g_segment(w, n, h))
 				return -1;
