@@ -25,14 +25,17 @@ static __always_inline int ax_nothing_owed(const struct ax_gate_state *s, const 
 	return c && c->kind == AX_KIND_HTTP && !(c->flags & AX_C_LOOSE) && c->resp.n == s->n;
 }
 
-/* Takes the connection for this run. 0: another core has it. */
+/* Takes the connection for this run. 0: another core has it, and gives it back without the lock: nothing may be written then, or
+ * nobody would ever give it back. */
 static __always_inline int ax_gate_take(struct ax_gate *g)
 {
-	int mine;
+	int mine = 0;
 
 	bpf_spin_lock(&g->lock);
-	mine = !g->busy;
-	g->busy = 1;
+	if (!AX_READ(g->busy)) {
+		g->busy = 1;
+		mine = 1;
+	}
 	bpf_spin_unlock(&g->lock);
 	return mine;
 }

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _CONTRACT = Path(__file__).parents[3] / "bpf" / "axon_policy.h"
 _BODY = b"Denied by network policy.\n"
+WAITS = frozenset({"ORDER", "BUSY"})
+"""What is dropped for another core, that is still at what is in front of it: the client sends it again."""
 
 
 def inside(place: Place, work: Callable[[], T]) -> T:
@@ -143,6 +145,22 @@ class Guarded:
             return {reason: now.get(reason, 0) - before.get(reason, 0) for reason in grown}
 
         assert wait_for(seen, grown.__eq__) == grown
+
+    @contextmanager
+    def denying(self, **grown: int) -> Iterator[None]:
+        """Fail unless in the end the counters of these reasons have grown by so much, and no others. Of what
+        waits for another core (WAITS) there may be more.
+        """
+        before = self.denials()
+        yield
+
+        def seen() -> dict[str, int]:
+            now = {reason: n - before.get(reason, 0) for reason, n in self.denials().items()}
+            now |= {reason: min(now.get(reason, 0), grown.get(reason, 0)) for reason in WAITS}
+            return {reason: n for reason, n in now.items() if n}
+
+        if (counted := wait_for(seen, grown.__eq__)) != grown:
+            pytest.fail(f"denied for {counted}, and not for {grown}")
 
     def verdicts(self) -> Verdicts:
         """Return how many verdicts of each kind there were."""

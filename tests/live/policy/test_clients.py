@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.live.kit.gate import Guarded
+from tests.live.kit.gate import WAITS, Guarded
 from tests.live.kit.nginx import wait_until_listening
 from tests.live.kit.world import World
 
@@ -30,10 +30,6 @@ def where(program: str, package: str) -> pytest.MarkDecorator:
     """Mark what is tested where the machine has a program."""
     missing = shutil.which(program) is None
     return pytest.mark.skipif(missing, reason=f"there is no {program} here: apt install {package}")
-
-
-WAITS = frozenset({"ORDER", "BUSY"})
-"""What is dropped for another core, that is still at what is in front of it: the client sends it again."""
 
 
 @pytest.fixture

@@ -14,18 +14,23 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Network
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import pytest
 
+from axon.kernel import tc
 from axon.policy.compiler.compile import Host
 from axon.policy.language.labels import Party
 from axon.policy.language.model import Network
 from tests.live.kit.axon import Axon
-from tests.live.kit.gate import Guarded, caller_cgroup, rest
+from tests.live.kit.gate import Guarded, caller_cgroup, inside, rest
 from tests.live.kit.packet import ACK, PSH, SYN, Packet
+from tests.live.kit.waiting import until
 from tests.live.kit.wire import Listener, get, receive
 from tests.live.kit.world import Place, World, ip
+
+if TYPE_CHECKING:
+    from axon.agent.points import Points
 
 _NOBODY = "02:00:00:00:00:01"
 _FRONT = "from: [{podSelector: {matchLabels: {app: front}}}]"
@@ -78,6 +83,7 @@ class Site:
     friend: Place
     forger: Place
     guarded: Guarded
+    points: Points
     cgroup: Path
     layout: Layout
 
@@ -154,8 +160,8 @@ def site(world: World, judging: Axon, request: pytest.FixtureRequest) -> Iterato
     try:
         _cables(host, (box, friend, forger), layout)
         guarded = Guarded(judging, host)
-        with guarded.everywhere():
-            yield Site(host, box, friend, forger, guarded, cgroup, layout)
+        with guarded.everywhere() as points:
+            yield Site(host, box, friend, forger, guarded, points, cgroup, layout)
     finally:
         box.close()
         host.close()
@@ -299,3 +305,20 @@ def test_within_a_connection_of_another(
             assert rest(accepted, 1).data == b""
         else:
             assert receive(accepted, len(get(path))) == get(path)
+
+
+@pytest.mark.parametrize("site", ["bridged"], indirect=True)
+@pytest.mark.parametrize("where", ["host"])
+def test_while_a_port_does_not_tell(site: Site, listener: Listener) -> None:
+    """While nothing tells by which port of a bridge a connection's packets come they are dropped; they pass when they come
+    again and their port tells.
+    """
+    site.force(_FRONT)
+    wire = listener.connect()
+    wire.exchange(get("/pub/a"))
+    before = site.guarded.denials().get("UNTOLD", 0)
+    inside(site.host, lambda: tc.detach(tc.Point(socket.if_nametoindex("pod2"), port=True)))
+    wire.client.sendall(get("/pub/b"))
+    until(lambda: site.guarded.denials().get("UNTOLD", 0) > before, "it is dropped")
+    inside(site.host, site.points.look)
+    assert receive(wire.server, len(get("/pub/b"))) == get("/pub/b")

@@ -54,9 +54,10 @@ def test_not_http(gate: Guarded, anywhere: Listener, raw: bytes) -> None:
     """Another protocol on a protected port is denied."""
     gate.allow(anywhere.port, PUBLIC)
     wire = anywhere.connect()
-    wire.client.sendall(raw)
-    expect_nothing(wire.server)
-    assert rest(wire.client).how in {"eof", "reset"}
+    with gate.denying(NON_HTTP=1):
+        wire.client.sendall(raw)
+        expect_nothing(wire.server)
+        assert rest(wire.client).how in {"eof", "reset"}
 
 
 @pytest.mark.parametrize("raw", NOT_HTTP.values(), ids=NOT_HTTP)
@@ -69,28 +70,31 @@ def test_allowed_by_non_http(gate: Guarded, anywhere: Listener, raw: bytes) -> N
     wire.finish()
     wire = anywhere.connect()
     wire.exchange(get("/pub/a"))
-    wire.client.sendall(get("/secret"))
-    expect_403(wire.client)
-    expect_nothing(wire.server)
+    with gate.denying(RULE=1):
+        wire.client.sendall(get("/secret"))
+        expect_403(wire.client)
+        expect_nothing(wire.server)
 
 
-@pytest.mark.parametrize("raw", NEARLY_HTTP.values(), ids=NEARLY_HTTP)
-def test_what_a_lenient_server_reads(gate: Guarded, anywhere: Listener, raw: bytes) -> None:
+@pytest.mark.parametrize("name", NEARLY_HTTP)
+def test_what_a_lenient_server_reads(gate: Guarded, anywhere: Listener, name: str) -> None:
     """`nonHTTP: allow` is for what no server reads as HTTP, and reads on behind: the rest is denied."""
     gate.allow(anywhere.port, PUBLIC, spec="nonHTTP: allow")
     wire = anywhere.connect()
-    wire.client.sendall(raw)
-    expect_nothing(wire.server)
+    with gate.denying(**{"TARGET" if b"PR" in NEARLY_HTTP[name][:2] else "REQUEST_LINE": 1}):
+        wire.client.sendall(NEARLY_HTTP[name])
+        expect_nothing(wire.server)
 
 
-@pytest.mark.parametrize("raw", NOT_HTTP.values(), ids=NOT_HTTP)
-def test_not_http_behind_http(gate: Guarded, anywhere: Listener, raw: bytes) -> None:
+@pytest.mark.parametrize("name", NOT_HTTP)
+def test_not_http_behind_http(gate: Guarded, anywhere: Listener, name: str) -> None:
     """`nonHTTP: allow` is for whole connections: what follows a request is judged."""
     gate.allow(anywhere.port, PUBLIC, spec="nonHTTP: allow")
     wire = anywhere.connect()
     wire.exchange(get("/pub/a"))
-    wire.client.sendall(raw)
-    expect_nothing(wire.server)
+    with gate.denying(**{"TARGET" if name == "HTTP/2" else "REQUEST_LINE": 1}):
+        wire.client.sendall(NOT_HTTP[name])
+        expect_nothing(wire.server)
 
 
 @pytest.mark.parametrize("raw", [*NOT_HTTP.values(), get("/secret")], ids=[*NOT_HTTP, "HTTP"])
@@ -110,13 +114,14 @@ def test_not_http_in_pieces(gate: Guarded, loop: Listener, raw: bytes, step: int
     """It is not read whole however its first bytes come."""
     gate.allow(loop.port, PUBLIC)
     wire = loop.connect()
-    try:
-        for at in range(0, len(raw), step):
-            wire.client.sendall(raw[at : at + step])
-            time.sleep(0.001)
-    except (BrokenPipeError, ConnectionResetError):
-        pass
-    seen = rest(wire.server)
+    with gate.denying(NON_HTTP=1):
+        try:
+            for at in range(0, len(raw), step):
+                wire.client.sendall(raw[at : at + step])
+                time.sleep(0.001)
+        except (BrokenPipeError, ConnectionResetError):
+            pass
+        seen = rest(wire.server)
     assert seen.how == "reset"
     assert len(seen.data) < 12
 
@@ -147,67 +152,73 @@ def test_websocket(gate: Guarded, anywhere: Listener) -> None:
 def test_connect_with_a_path(gate: Guarded, anywhere: Listener) -> None:
     """CONNECT is denied also where any method is allowed: nobody could read what follows its answer."""
     gate.allow(anywhere.port, '{method: "*", path: /pub/*}')
-    for fields in ((), ("Connection: Upgrade", "Upgrade: websocket")):
-        wire = anywhere.connect()
-        wire.client.sendall(head("CONNECT /pub/a HTTP/1.1", "Host: a", *fields))
-        expect_403(wire.client)
-        expect_nothing(wire.server)
+    with gate.denying(TARGET=2):
+        for fields in ((), ("Connection: Upgrade", "Upgrade: websocket")):
+            wire = anywhere.connect()
+            wire.client.sendall(head("CONNECT /pub/a HTTP/1.1", "Host: a", *fields))
+            expect_403(wire.client)
+            expect_nothing(wire.server)
 
 
 def test_websocket_denied(gate: Guarded, anywhere: Listener) -> None:
     """One that is not allowed gets its 403."""
     gate.allow(anywhere.port, PUBLIC)
     wire = anywhere.connect()
-    wire.client.sendall(upgrade("/secret"))
-    expect_403(wire.client)
-    expect_nothing(wire.server)
+    with gate.denying(RULE=1):
+        wire.client.sendall(upgrade("/secret"))
+        expect_403(wire.client)
+        expect_nothing(wire.server)
 
 
 def test_websocket_that_is_refused(gate: Guarded, anywhere: Listener) -> None:
     """Where the server answers otherwise, HTTP goes on and is judged."""
     gate.allow(anywhere.port, PUBLIC)
     wire = anywhere.connect()
-    wire.exchange(upgrade("/pub/ws"))
-    wire.exchange(get("/pub/a"))
-    wire.exchange(upgrade("/pub/ws"))
-    wire.client.sendall(get("/secret"))
-    expect_403(wire.client)
-    expect_nothing(wire.server)
+    with gate.denying(RULE=1):
+        wire.exchange(upgrade("/pub/ws"))
+        wire.exchange(get("/pub/a"))
+        wire.exchange(upgrade("/pub/ws"))
+        wire.client.sendall(get("/secret"))
+        expect_403(wire.client)
+        expect_nothing(wire.server)
 
 
 def test_garbage_behind_a_refused_websocket(gate: Guarded, anywhere: Listener) -> None:
     """Frames behind an answer that is not 101 are denied."""
     gate.allow(anywhere.port, PUBLIC)
     wire = anywhere.connect()
-    wire.exchange(upgrade("/pub/ws"))
-    wire.client.sendall(FRAMES)
-    expect_nothing(wire.server)
+    with gate.denying(REQUEST_LINE=1):
+        wire.exchange(upgrade("/pub/ws"))
+        wire.client.sendall(FRAMES)
+        expect_nothing(wire.server)
 
 
 def test_frames_before_the_answer(gate: Guarded, anywhere: Listener) -> None:
     """What a client sends before the server's 101 waits for it, and is judged if that is none."""
     gate.allow(anywhere.port, PUBLIC)
-    for fine in (True, False):
-        wire = anywhere.connect()
-        wire.ask(upgrade("/pub/ws"))
-        wire.client.sendall(get("/secret"))
-        wire.server.settimeout(0.1)
-        with pytest.raises(TimeoutError):
-            wire.server.recv(100)
-        wire.server.settimeout(5)
-        wire.answer(SWITCH if fine else OK)
-        if fine:
-            assert receive(wire.server, len(get("/secret"))) == get("/secret")
-        else:
-            expect_nothing(wire.server)
+    with gate.denying(ORDER=2, RULE=1):
+        for fine in (True, False):
+            wire = anywhere.connect()
+            wire.ask(upgrade("/pub/ws"))
+            wire.client.sendall(get("/secret"))
+            wire.server.settimeout(0.1)
+            with pytest.raises(TimeoutError):
+                wire.server.recv(100)
+            wire.server.settimeout(5)
+            wire.answer(SWITCH if fine else OK)
+            if fine:
+                assert receive(wire.server, len(get("/secret"))) == get("/secret")
+            else:
+                expect_nothing(wire.server)
 
 
 def test_frames_with_the_upgrade(gate: Guarded, loop: Listener) -> None:
     """What comes in one packet with the upgrade's head is not let by unread."""
     gate.allow(loop.port, PUBLIC)
     wire = loop.connect()
-    wire.client.sendall(upgrade("/pub/ws") + get("/secret"))
-    seen = rest(wire.server, 0.5)
+    with gate.denying(UPGRADE=1):
+        wire.client.sendall(upgrade("/pub/ws") + get("/secret"))
+        seen = rest(wire.server, 0.5)
     assert b"/secret" not in seen.data
 
 
@@ -251,16 +262,18 @@ def test_an_interim_answer_before_101(gate: Guarded, anywhere: Listener) -> None
     gate.allow(anywhere.port, PUBLIC)
     wire = anywhere.connect()
     wire.exchange(upgrade("/pub/ws"), head("HTTP/1.1 103 Early Hints", "Link: </x>"))
-    wire.client.sendall(get("/secret"))
-    wire.server.settimeout(0.2)
-    with pytest.raises(TimeoutError):
-        wire.server.recv(100)
+    with gate.denying(ORDER=1):
+        wire.client.sendall(get("/secret"))
+        wire.server.settimeout(0.2)
+        with pytest.raises(TimeoutError):
+            wire.server.recv(100)
 
 
 def test_101_that_nobody_asked_for(gate: Guarded, anywhere: Listener) -> None:
     """A 101 to a plain request does not open the connection."""
     gate.allow(anywhere.port, PUBLIC)
     wire = anywhere.connect()
-    wire.exchange(get("/pub/a"), SWITCH)
-    wire.client.sendall(get("/secret"))
-    expect_nothing(wire.server)
+    with gate.denying(RULE=1):
+        wire.exchange(get("/pub/a"), SWITCH)
+        wire.client.sendall(get("/secret"))
+        expect_nothing(wire.server)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -106,12 +107,16 @@ def test_many(many: Many) -> None:
         assert many.denied("/first")
     whole = [a + b for a, b in zip(read, forced, strict=True)]
     print(  # noqa: T201 - for who wants to know by how much
-        f"{POLICIES * RULES:,} rules in force {min(first):.2f} to {max(first):.2f} s after they were read; a change "
-        f"{min(forced):.3f} to {max(forced):.3f} s after its file was, {min(whole):.3f} to {max(whole):.3f} s with it"
+        f"{POLICIES * RULES:,} rules in force {_shown(first)} after they were read; a change {_shown(forced)} after "
+        f"its file was, {_shown(whole)} with it"
     )
-    # the least: others have the processors as well
-    assert min(first) < MOST, first
-    assert min(whole) < MOST_OF_A_CHANGE, (read, forced)
+    # not each of them: others have the processors as well
+    assert statistics.median(first) < MOST, first
+    assert statistics.median(whole) < MOST_OF_A_CHANGE, (read, forced)
+
+
+def _shown(seconds: list[float]) -> str:
+    return f"{statistics.median(seconds):.3f} s (at most {max(seconds):.3f})"
 
 
 def _size(one: Policy) -> int:

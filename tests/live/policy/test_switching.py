@@ -163,8 +163,9 @@ def test_unread_and_then_judged(gate: Guarded, anywhere: Listener) -> None:
     wire = anywhere.connect()
     wire.exchange(b"\x16\x03 anything", b"at all")
     gate.allow(anywhere.port, PUBLIC)
-    wire.client.sendall(get("/pub/a"))
-    expect_nothing(wire.server)
+    with gate.denying(POSITION=1):
+        wire.client.sendall(get("/pub/a"))
+        expect_nothing(wire.server)
 
 
 def test_older_than_its_policy(gate: Guarded, anywhere: Listener) -> None:
@@ -205,9 +206,11 @@ def test_older_within_a_body(gate: Guarded, anywhere: Listener) -> None:
     at = len(request) - 5 * len(get("/pub/a"))
     wire.ask(request[:at])
     gate.allow(anywhere.port, PUBLIC)
+    before = gate.denials()
     wire.client.sendall(request[at:])
     seen = rest(wire.server, 1.0)
     assert seen == End(b"", "reset")
+    gate.expect_denials(before, POSITION=1)
 
 
 def test_older_within_a_head(gate: Guarded, anywhere: Listener) -> None:
@@ -215,22 +218,29 @@ def test_older_within_a_head(gate: Guarded, anywhere: Listener) -> None:
     wire = anywhere.connect()
     wire.ask(b"GET /secret?")
     gate.allow(anywhere.port, PUBLIC)
+    before = gate.denials()
     wire.client.sendall(b"\r\n" + get("/pub/a"))
     assert rest(wire.server, 1.0).data == b""
+    gate.expect_denials(before, POSITION=1)
 
 
 @pytest.mark.parametrize("mode", [HostMode.OFF, HostMode.AUDIT])
 def test_off_for_a_while(gate: Guarded, anywhere: Listener, mode: HostMode) -> None:
     """Nothing hangs when the gate was off, or only looking on, for part of a connection."""
-    for part in (get("/secret"), post("/secret", b"b" * 50)[:-20], get("/pub/a")[:10]):
+    for part, audited in (
+        (get("/secret"), "RULE"),
+        (post("/secret", b"b" * 50)[:-20], "REQUEST_LINE"),
+        (get("/pub/a")[:10], "REQUEST_LINE"),
+    ):
         gate.allow(anywhere.port, PUBLIC)
         wire = anywhere.connect()
         wire.exchange(get("/pub/a"))
         gate.gate.mode = mode
         wire.ask(part)
         gate.gate.mode = HostMode.ENFORCE
-        wire.client.sendall(b"\r\n" + get("/secret"))
-        seen = rest(wire.server, 2.0)
+        with gate.denying(**{"POSITION" if mode is HostMode.OFF else audited: 1}):
+            wire.client.sendall(b"\r\n" + get("/secret"))
+            seen = rest(wire.server, 2.0)
         assert seen.how == "reset"
         assert b"/secret" not in seen.data
 
@@ -245,8 +255,9 @@ def test_off_for_gigabytes(gate: Guarded, loop: Listener) -> None:
     for _ in range(3 << 10):
         wire.ask(b"x" * (1 << 20))
     gate.gate.mode = HostMode.ENFORCE
-    wire.client.sendall(get("/secret"))
-    expect_nothing(wire.server)
+    with gate.denying(POSITION=1):
+        wire.client.sendall(get("/secret"))
+        expect_nothing(wire.server)
 
 
 @pytest.mark.parametrize(
@@ -262,8 +273,9 @@ def test_audited_in_doubt_and_then_enforced(
     wire = anywhere.connect()
     wire.exchange(b"POST /pub/a HTTP/1.1\r\nHost: a\r\n" + strange + b"\r\n\r\n0\r\n\r\n")
     gate.gate.mode = HostMode.ENFORCE
-    wire.client.sendall(get("/pub/a"))
-    expect_nothing(wire.server)
+    with gate.denying(POSITION=1):
+        wire.client.sendall(get("/pub/a"))
+        expect_nothing(wire.server)
 
 
 @pytest.mark.parametrize("mode", [HostMode.OFF, HostMode.AUDIT])
@@ -275,8 +287,10 @@ def test_older_and_then_enforced(gate: Guarded, anywhere: Listener, mode: HostMo
     if mode is HostMode.AUDIT:
         wire.exchange(get("/pub/a"))
     gate.gate.mode = HostMode.ENFORCE
+    denied = gate.denials()
     wire.client.sendall(get("/pub/a"))
     expect_nothing(wire.server)
+    gate.expect_denials(denied, POSITION=1)
 
 
 def test_audited_and_then_enforced(gate: Guarded, anywhere: Listener) -> None:
@@ -286,9 +300,10 @@ def test_audited_and_then_enforced(gate: Guarded, anywhere: Listener) -> None:
     for _ in range(3):
         wire.exchange(get("/secret"))
     gate.gate.mode = HostMode.ENFORCE
-    wire.client.sendall(get("/secret"))
-    expect_403(wire.client)
-    expect_nothing(wire.server)
+    with gate.denying(RULE=1):
+        wire.client.sendall(get("/secret"))
+        expect_403(wire.client)
+        expect_nothing(wire.server)
 
 
 def test_mode_off(gate: Guarded, anywhere: Listener) -> None:
