@@ -270,10 +270,10 @@ def test_an_interim_answer_before_101(gate: Guarded, anywhere: Listener) -> None
 
 
 def test_101_that_nobody_asked_for(gate: Guarded, anywhere: Listener) -> None:
-    """A 101 to a plain request does not open the connection."""
+    """A 101 to a plain request does not open the connection; nobody could say what follows it."""
     gate.allow(anywhere.port, PUBLIC)
     wire = anywhere.connect()
-    with gate.denying(RULE=1):
+    with gate.denying(UPGRADE=1):
         wire.exchange(get("/pub/a"), SWITCH)
         wire.client.sendall(get("/secret"))
         expect_nothing(wire.server)
