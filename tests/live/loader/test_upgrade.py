@@ -212,7 +212,7 @@ def test_no_room_at_the_first_attach(
     steps: int,
 ) -> None:
     """Whichever pin or directory there is no room for, that is said, and nothing of the others stays."""
-    failures, attached = 0, None
+    failures, attached, said = 0, None, ""
     while attached is None:
         with pytest.MonkeyPatch.context() as patch:
             fail_after(patch, target, step, failures + 1)
