@@ -29,10 +29,11 @@ $(OBJECT): bpf/axon.bpf.c $(wildcard bpf/*.h) Makefile
 	$(CLANG) $(BPF_FLAGS) -c $< -o build/axon.bpf.$$PPID.o
 	@$(STRIP) -g build/axon.bpf.$$PPID.o && mv build/axon.bpf.$$PPID.o $@
 
+demo: BEGAN := $(shell date +%s.%N)
 demo: ## set up, start a sample application and watch its requests live until q
 	@scripts/setup demo
 	@$(MAKE) --no-print-directory build
-	@scripts/as-root $(PY) -m demo $(DEMO)
+	@scripts/as-root $(PY) -m demo --began $(BEGAN) $(DEMO)
 
 test: ## set up, build and run the whole test suite
 	@scripts/setup test

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import signal
 import sys
+import time
 from pathlib import Path
 
 from demo import edge, services, visitors, watch
@@ -32,6 +33,9 @@ def _parse() -> argparse.Namespace:
     parser.add_argument(
         "--seconds", type=float, default=30.0, help="how long to watch where there is no terminal"
     )
+    parser.add_argument(
+        "--began", type=float, default=time.time(), help="when the command was given, in Unix time"
+    )
     return parser.parse_args()
 
 
@@ -39,7 +43,7 @@ def main() -> int:
     """Run the part that was named, or the whole."""
     args = _parse()
     if args.part is None:
-        return watch.watch(args.seconds)
+        return watch.watch(args.seconds, args.began)
     become(f"shop-{args.part}", args.parent)
     if args.part == "edge":
         edge.run_nginx(args.ports, args.scratch)

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import http.client
 import json
 import os
-import pty
 import re
-import select
 import signal
-import struct
 import subprocess
 import sys
-import termios
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +18,7 @@ import pytest
 
 from axon.kernel import bpf
 from axon.kernel.system import cgroup_root
+from tests.live.kit.terminal import Terminal
 from tests.live.kit.waiting import until
 from tests.privileges import NOBODY
 
@@ -181,53 +177,10 @@ def test_run_for_a_while_prints_the_table(site: Site) -> None:
     assert not site.pins.exists()
 
 
-class Terminal:
-    """A terminal of 80 by 24 with a command on it."""
-
-    def __init__(self, site: Site, *arguments: str) -> None:
-        self._pid, self._fd = pty.fork()
-        if not self._pid:
-            os.execve(AXON[0], [*AXON, *arguments], site.environment)
-        fcntl.ioctl(self._fd, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-        self.shown = b""
-
-    def shows(self, text: bytes) -> bool:
-        """Read what there is, and say whether a text has been shown."""
-        while select.select([self._fd], [], [], 0.05)[0]:
-            try:
-                piece = os.read(self._fd, 65536)
-            except OSError:  # EIO: the other side is gone
-                break
-            if not piece:
-                break
-            self.shown += piece
-        return text in self.shown
-
-    def press(self, key: bytes) -> None:
-        """Press a key."""
-        os.write(self._fd, key)
-
-    def kill(self, number: signal.Signals) -> None:
-        """Send a signal."""
-        os.kill(self._pid, number)
-
-    def status(self) -> int:
-        """Wait for the command's end and return its exit status."""
-        deadline = time.monotonic() + 20
-        while time.monotonic() < deadline:
-            self.shows(b"")
-            pid, status = os.waitpid(self._pid, os.WNOHANG)
-            if pid:
-                os.close(self._fd)
-                return os.waitstatus_to_exitcode(status)
-        self.kill(signal.SIGKILL)
-        raise AssertionError("did not end")
-
-
 @pytest.mark.parametrize("end", ["q", "ctrl-c", "SIGTERM"])
 def test_run_on_a_terminal_shows_the_table(site: Site, end: str) -> None:
     """On a terminal the live table is shown until q, Ctrl-C or SIGTERM; nothing is left behind."""
-    terminal = Terminal(site, "run")
+    terminal = Terminal((*AXON, "run"), site.environment)
     until(lambda: terminal.shows(b"ROUTE"), "the table is there")
     site.ask("/cart", 7)
     until(lambda: terminal.shows(b"7 requests"), "all are counted")
@@ -248,7 +201,7 @@ def test_run_on_a_terminal_shows_the_table(site: Site, end: str) -> None:
 def test_top_on_a_terminal(watched: Site) -> None:
     """The live table of an agent that runs elsewhere shows its numbers, and q leaves it running."""
     watched.ask("/seen-on-a-terminal")
-    terminal = Terminal(watched, "top")
+    terminal = Terminal((*AXON, "top"), watched.environment)
     until(lambda: terminal.shows(b"/seen-on-a-t"), "the route is shown")
     terminal.press(b"q")
     assert terminal.status() == 0

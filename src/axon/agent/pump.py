@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 
 from axon.agent.matching import Flows
 from axon.kernel import FlowRing
+from axon.log import get
 
+_log = get("agent")
 _BUSY = 0.025
 _QUIET = 1.0
 _MANY = 100  # less than half of what the smallest ring holds
@@ -52,16 +54,27 @@ class Pump:
             self._watching = None
 
     async def _watch(self) -> None:
+        said = ""
+        while True:
+            try:
+                await self._turn()
+            except Exception as error:  # noqa: BLE001 - one record's fault must not end all streams
+                # The tick goes on reading too, and tells by the agent's health what lasts.
+                if repr(error) != said:
+                    _log.exception("the flow records could not be taken")
+                said = repr(error)
+                await asyncio.sleep(_QUIET)
+
+    async def _turn(self) -> None:
+        """Read, and wait for as long as nothing more is to be expected."""
+        if self.read():
+            await asyncio.sleep(_BUSY)
+            return
+        self._ctl["wake"] = 1
         try:
-            while True:
-                if self.read():
-                    await asyncio.sleep(_BUSY)
-                    continue
-                self._ctl["wake"] = 1
-                # A record may have come before the programs knew that they should wake us.
-                if not self.read():
-                    await self._readable()
-                self._ctl["wake"] = 0
+            # A record may have come before the programs knew that they should wake us.
+            if not self.read():
+                await self._readable()
         finally:
             self._ctl["wake"] = 0
 

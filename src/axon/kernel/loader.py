@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
-from axon.errors import KernelError
+from axon.errors import AxonError, KernelError
 from axon.kernel import bpf, features, links, owners, pins, setup, system, types, upgrade
 from axon.kernel.active import OVER, PROGRAM, ActiveReader
 from axon.kernel.carry import carry
@@ -44,10 +44,10 @@ def attach(
     cgroup = system.cgroup_to_attach(settings.cgroup)
     pinned = Pins(settings.pin_dir)
     with ExitStack() as undo:
+        undo.callback(_tidy, pinned)
         pinned.prepare()
         lock = Lock(settings.run_dir, settings.pin_dir)
         undo.callback(lock.release)
-        undo.callback(pinned.tidy)
         try:
             path = object_path or packaged()
             kernel = _attach(settings, path, cgroup, (pinned, lock), enforce, anew=anew)
@@ -95,6 +95,12 @@ def switch_policy_mode(pin_dir: Path, mode: int) -> None:
             if control.ids == written:
                 return
             written = control.ids  # an upgrade that began since has read what was before
+
+
+def _tidy(pinned: Pins) -> None:
+    """Remove a pin directory in which nothing is pinned, unless another agent has it."""
+    with suppress(AxonError), lock_pins(pinned.dir):
+        pinned.tidy()
 
 
 def _attach(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import json
+import os
 import socket
 import stat
+import struct
 import subprocess
 import sys
 import threading
@@ -22,10 +25,22 @@ from axon.api.client import Client
 from axon.api.endpoints import ENDPOINTS, Endpoint
 from axon.api.filters import FlowFilter, parse
 from axon.errors import ApiError
+from axon.kernel import bpf
 from tests.live.agent.conftest import Running, Server
 from tests.live.kit.waiting import until
 from tests.live.kit.world import Place, World, need
 from tests.privileges import NOBODY
+
+_FILTERED = """
+import ctypes, os, sys
+code = bytes.fromhex(sys.argv[1])
+class Program(ctypes.Structure):
+    _fields_ = [("length", ctypes.c_ushort), ("code", ctypes.c_char_p)]
+libc = ctypes.CDLL(None, use_errno=True)
+assert libc.prctl(38, 1, 0, 0, 0) == 0  # PR_SET_NO_NEW_PRIVS
+assert libc.prctl(22, 2, ctypes.byref(Program(len(code) // 8, code)), 0, 0) == 0  # PR_SET_SECCOMP
+os.execvp(sys.argv[2], sys.argv[2:])
+"""
 
 
 def shape_of(endpoint: Endpoint) -> dict[str, Any]:
@@ -64,6 +79,15 @@ def asked(agent: Running, port: int) -> dict[str | None, float]:
     assert not any("server_address" in labels for labels, _ in served)
     assert sum(value for _, value in served) == sum(value for _, value in found)
     return {labels.get("server_address"): value for labels, value in found}
+
+
+def hooked(world: World) -> int:
+    """Return how many programs are attached to the tests' cgroup."""
+    folder = os.open(world.cgroup, os.O_RDONLY)
+    try:
+        return sum(bpf.attached_count(folder, kind) for kind in range(35))
+    finally:
+        os.close(folder)
 
 
 def test_every_answer_is_as_the_document_says(resident: Running, server: Server) -> None:
@@ -337,6 +361,45 @@ def test_a_taken_port_is_said_and_nothing_stays_attached(agent: Running, world: 
     assert "Set metrics_listen to a free address" in result.stderr
     assert "Traceback" not in result.stderr
     assert not agent.pins.exists() or not list(agent.pins.iterdir())
+
+
+def test_no_room_for_pins_is_said_and_nothing_stays_attached(
+    agent: Running, server: Server, world: World
+) -> None:
+    """Where nothing more can be pinned the first agent ends with the reason, detached; with room it starts."""
+    # bpf(2) with BPF_OBJ_PIN, its first argument, fails as on a full file system
+    number = {"x86_64": 321, "aarch64": 280}[os.uname().machine]
+    code = struct.pack(
+        "HBBI" * 6,
+        *(0x20, 0, 0, 0),  # load the call's number
+        *(0x15, 0, 3, number),
+        *(0x20, 0, 0, 16),  # load its first argument
+        *(0x15, 0, 1, 6),
+        *(0x06, 0, 0, 0x0005_0000 | errno.ENOSPC),
+        *(0x06, 0, 0, 0x7FFF_0000),
+    )
+    full = (sys.executable, "-c", _FILTERED, code.hex())
+    result = subprocess.run(
+        [*full, *agent.command],
+        capture_output=True,
+        text=True,
+        env=agent.environment,
+        timeout=60,
+        check=False,
+    )
+    assert result.returncode == 1
+    (line,) = result.stderr.splitlines()
+    assert f"in {agent.pins}" in line
+    assert line.endswith(
+        "No space left on device. The file system is full: free some space and try again."
+    )
+    assert not agent.pins.exists()
+    assert hooked(world) == 0
+    agent.start()
+    assert hooked(world) == 8
+    assert server.request("/") == 200
+    agent.tick()
+    assert agent.client.snapshot().server.total == 1
 
 
 def test_health_is_honest(agent: Running, world: World) -> None:

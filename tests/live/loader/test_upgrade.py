@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -51,6 +52,16 @@ def counted(attached: kernel.Kernel) -> dict[int, int]:
     total = sum(shard["hist"].sum(axis=1) for shard in attached.cells(used))
     ports = attached.slots(used)["key"]["port"]
     return {int(p): int(n) for p, n in zip(ports, np.asarray(total), strict=True) if n}
+
+
+def hooked(settings: Settings) -> int:
+    """Return how many programs are attached to the cgroup, by any kind of hook that it has."""
+    assert settings.cgroup is not None
+    folder = os.open(settings.cgroup, os.O_RDONLY)
+    try:
+        return sum(bpf.attached_count(folder, kind) for kind in range(35))
+    finally:
+        os.close(folder)
 
 
 def test_same_sizes_keep_every_map(attach: Attach, settings: Settings) -> None:
@@ -187,6 +198,37 @@ def test_failure_half_way_is_undone(
     assert {path.name for path in entries(settings.pin_dir)} == {"links", "maps", "programs"}
     assert talk(10).wait() == 0
     assert seen(attach()) == 10
+
+
+@pytest.mark.parametrize(("target", "step", "steps"), [(bpf, "obj_pin", 30), (Path, "mkdir", 5)])
+def test_no_room_at_the_first_attach(
+    attach: Attach,
+    settings: Settings,
+    talk: Talk,
+    seen: Seen,
+    *,
+    target: object,
+    step: str,
+    steps: int,
+) -> None:
+    """Whichever pin or directory there is no room for, that is said, and nothing of the others stays."""
+    failures, attached, said = 0, None, ""
+    while attached is None:
+        with pytest.MonkeyPatch.context() as patch:
+            fail_after(patch, target, step, failures + 1)
+            try:
+                attached = attach()
+            except KernelError as e:
+                said = str(e)
+        if attached is None:
+            failures += 1
+            assert "No space left on device. The file system is full" in said
+            assert not settings.pin_dir.exists(), failures
+            assert hooked(settings) == 0
+    assert failures >= steps
+    assert hooked(settings) == 8
+    assert talk(5).wait() == 0
+    assert seen(attached) == 5
 
 
 @pytest.mark.parametrize("size", [2000, 1500])

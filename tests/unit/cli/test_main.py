@@ -20,6 +20,8 @@ from axon.cli.parser import for_all, for_verb
 from axon.cli.verbs import VERBS
 from axon.errors import AxonError
 from scripts import docs
+from tests.live.kit.terminal import Terminal
+from tests.live.kit.waiting import until
 
 COMMAND = (sys.executable, "-m", "axon")
 
@@ -216,6 +218,51 @@ def test_the_script_for_bash_completes() -> None:
         "/etc/hostname",
         "audit",
     ]
+
+
+ASKED = {
+    "axon obs": "observe",
+    "axon top --so": "--sort",
+    "axon run --peers p": "private",
+    "axon observe --method O": "OPTIONS",
+    "axon run --routes /etc/hostna": "/etc/hostname",
+    "axon policy mode au": "audit",
+}
+"""What is typed, and the last word when it is completed."""
+
+
+def test_the_script_for_fish_completes() -> None:
+    """A fish that has read the script completes the same."""
+    script = run("completion", "fish").stdout
+    for typed, word in ASKED.items():
+        asked = ["fish", "--no-config", "-c", f"{script}\ncomplete -C '{typed}'"]
+        done = subprocess.run(asked, capture_output=True, text=True, check=True)
+        assert done.stderr == ""
+        assert [line.split("\t")[0] for line in done.stdout.splitlines()] == [word], typed
+
+
+@pytest.mark.parametrize(("typed", "word"), ASKED.items())
+def test_the_script_for_zsh_completes(tmp_path: Path, typed: str, word: str) -> None:
+    """A zsh that finds the script where the help says completes the same, on a terminal."""
+    (tmp_path / "_axon").write_text(run("completion", "zsh").stdout)
+    (tmp_path / ".zshrc").write_text(
+        f"fpath=({tmp_path} $fpath); autoload -Uz compinit; compinit -D; axon() {{ print said: $@; }}\n"
+        "PS1='ready '; unsetopt zle_bracketed_paste\n"
+    )
+    terminal = Terminal(
+        ["/usr/bin/zsh", "--no-globalrcs", "-i"],
+        {"ZDOTDIR": str(tmp_path), "TERM": "dumb", "PATH": os.environ["PATH"]},
+    )
+    until(lambda: terminal.shows(b"ready "), "the shell is ready")
+    terminal.press(f"{typed}\t".encode())
+    until(lambda: terminal.shows(f"{word} ".encode()), f"{word} is completed; {terminal.shown!r}")
+    terminal.press(b"\r")
+    until(lambda: terminal.shows(b"said: "), "the command is run")
+    terminal.press(b"exit\r")
+    assert terminal.status() == 0
+    said = re.search(rb"said: (.*?)\r", terminal.shown)
+    assert said, terminal.shown
+    assert said[1].decode() == " ".join([*typed.split()[1:-1], word])
 
 
 @pytest.mark.parametrize(("shell", "status"), [("/usr/bin/zsh", 0), ("/bin/nosh", 1), ("", 1)])
