@@ -85,9 +85,11 @@ class Counter:
             assert theirs.program == bpf.prog_info(self.program).id
 
         inside(place, attach)
-        yield
-        there = ("dev", interface, way, "prio", str(tc.PRIORITY + 1))
-        place.run("tc", "filter", "del", *there)
+        try:
+            yield
+        finally:
+            there = ("dev", interface, way, "prio", str(tc.PRIORITY + 1))
+            place.run("tc", "filter", "del", *there)
 
     def close(self) -> None:
         """Forget it."""

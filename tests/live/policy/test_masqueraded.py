@@ -119,9 +119,11 @@ def masquerading(place: Place, interface: str) -> Iterator[None]:
     rule = f"type nat hook postrouting priority 100; oifname {interface} masquerade;"
     for family in ("ip", "ip6"):
         place.run("nft", f"table {family} axon {{ chain axon {{ {rule} }}; }}")
-    yield
-    for family in ("ip", "ip6"):
-        place.run("nft", f"delete table {family} axon")
+    try:
+        yield
+    finally:
+        for family in ("ip", "ip6"):
+            place.run("nft", f"delete table {family} axon")
 
 
 def asks(site: Site, listener: Listener, source: str, *, allowed: bool) -> int:
