@@ -267,9 +267,9 @@ class Agent:
             return problem
         return ""
 
-    def _look_at_policies(self, *, now: bool = False) -> None:
+    def _look_at_policies(self) -> None:
         if self._policies:
-            self._policies.look(now=now)
+            self._policies.look()
             self._told_by(self._policies.compiled)
 
     def _look_at_links(self) -> None:
@@ -323,7 +323,9 @@ class Agent:
 
     def look(self) -> api_policy.Policies:
         """Take up what has changed in the policies' files; return those in force then."""
-        self._look_at_policies(now=True)
+        if self._policies:
+            self._policies.look(now=True)
+            self._told_by(self._policies.compiled)
         return self.policies()
 
     def health(self) -> schema.Health:
