@@ -325,6 +325,7 @@ class Agent:
         """Take up what has changed in the policies' files; return those in force then."""
         if self._policies:
             self._policies.look(now=True)
+            self._told_by(self._policies.compiled)
         return self.policies()
 
     def health(self) -> schema.Health:

@@ -113,11 +113,12 @@ class Points:
         self._lead({index: netns for index, netns in beyond.items() if netns != PORTS})
         for way in wanted.values():
             try:
-                state, why = self._settled(way), ""
+                state = self._settled(way)
+                why = ", ".join(tc.in_front(way.point)) if state == "behind" else ""
             except OSError as error:
                 if error.errno in tc.GONE:
                     continue
-                state, why = "unjudged", error.strerror or str(error)
+                state, why = "unjudged", _why(way.point, error)
             self._note(way, state, why)
         self._lead(beyond)
 
@@ -175,7 +176,7 @@ class Points:
         if state == "unjudged":
             _log.error("an interface cannot be judged", interface=way.interface, problem=why)
         elif state == "behind":
-            _log.warning("programs of others come first", interface=way.interface)
+            _log.warning("programs of others come first", interface=way.interface, which=why)
         elif before:
             _log.info("an interface is judged again", interface=way.interface)
 
@@ -201,3 +202,21 @@ class Points:
             with suppress(OSError):
                 self._gate.forget(index)
             self._beyond.pop(index, None)
+
+
+def taken() -> list[str]:
+    """Return at which interfaces of this network namespace others come before us, and who; raise OSError."""
+    return [
+        f"{way.interface} ({'egress' if point.egress else 'ingress'}): {', '.join(others)}"
+        for point, way in ways(interfaces()).points.items()
+        if (others := tc.in_front(point))
+    ]
+
+
+def _why(point: tc.Point, error: OSError) -> str:
+    """Return why nothing can be attached at a point: who is there, if it is for that."""
+    said = error.strerror or str(error)
+    with suppress(OSError):
+        if others := tc.in_front(point):
+            return f"{said}: {', '.join(others)}"
+    return said

@@ -28,6 +28,11 @@ _STATES: Final = {
 }
 _HERE: Final = {"here": ("here", "33"), "absent": ("no", "2"), "unknown": ("?", "")}
 _INDENT: Final = 28
+_WITHOUT_FIRST: Final = (
+    "policies may not judge what passes there, and what arrives unjudged for a workload with policies is "
+    "dropped, and its connection ended"
+)
+_FIRST: Final = "Give it a priority of 2 or more, or end it; `tc filter show dev INTERFACE ingress` and `bpftool net` show it."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,13 +51,35 @@ def run(arguments: argparse.Namespace) -> int:
     from axon.kernel import probe
 
     loaded = settings.load(file=arguments.config, flags=settings.flags_of(arguments))
-    features = probe(loaded)
+    features = _with_places(probe(loaded))
     missing = unseen.look(counters=_counters(loaded), sockmaps=_sockmaps())
     if arguments.output == "json":
         print(_json(features, missing))
     else:
         print("\n".join(_text(features, missing, colours=sys.stdout.isatty())))
     return 0 if features.ok else 1
+
+
+def _with_places(features: Features) -> Features:
+    """Return the rows, and one that says whether the first place is ours where requests would be judged."""
+    from axon.agent.points import taken
+    from axon.kernel import Feature, Features
+
+    name = "first in place"
+    if features["privileges"].state != "ok":
+        row = Feature(name, "untried", "cannot be tried without root")
+    else:
+        try:
+            others, remedy = "; ".join(taken()), _FIRST
+        except OSError as e:
+            others, remedy = e.strerror or str(e), ""
+        row = (
+            Feature(name, "degraded", f"{others}: {_WITHOUT_FIRST}", remedy)
+            if others
+            else Feature(name, "ok", "no program of others comes before ours on any interface")
+        )
+    at = [one.name for one in features].index("filters (tc)") + 1
+    return Features((*features.rows[:at], row, *features.rows[at:]))
 
 
 def _counters(loaded: Settings) -> Mapping[str, int] | None:

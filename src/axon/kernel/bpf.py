@@ -296,6 +296,26 @@ def attached_count(target: int, attach_type: int) -> int:
     return count.value
 
 
+def attached_names(target: int, attach_type: int) -> list[str]:
+    """Return the names of the programs that are attached to an interface's hook, in their order; those that the kernel
+    does not tell of are called by their ids.
+    """
+    count = c_uint32(attached_count(target, attach_type))
+    ids = (c_uint32 * max(count.value, 1))()
+    if lib().bpf_prog_query(target, attach_type, 0, None, ids, ctypes.byref(count)):
+        return []
+    return [_name_of(number) for number in ids[: count.value]]
+
+
+def _name_of(number: int) -> str:
+    try:
+        with prog_by_id(number) as program:
+            name: bytes = prog_info(program).name
+    except OSError:
+        return f"with the id {number}"
+    return name.decode(errors="replace")
+
+
 def enable_stats() -> Fd:
     """Have the kernel time every program's runs, until the descriptor is closed."""
     return Fd(check(lib().bpf_enable_stats(_STATS_RUN_TIME)))

@@ -10,6 +10,8 @@ from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 
+ETH_P_ALL = 3
+"""The protocol of a filter that is for all packets."""
 _GETLINK, _NEWLINK, _GETFILTER, _NEWFILTER = 18, 16, 46, 44  # enum of linux/rtnetlink.h
 _GETROUTE, _NEWROUTE = 26, 24
 _GETQDISC, _NEWQDISC = 38, 36
@@ -20,7 +22,6 @@ _IFNAME, _IFLINK, _MASTER, _LINKINFO, _LINK_NETNSID, _INFO_KIND = 3, 5, 10, 18, 
 _TC_KIND, _TC_OPTIONS, _TC_CHAIN = 1, 2, 11
 _BPF_CLASSID, _BPF_FD, _BPF_NAME, _BPF_FLAGS, _BPF_ID = 3, 6, 7, 8, 11  # linux/pkt_cls.h
 _DIRECT_ACTION = 1  # TCA_BPF_FLAG_ACT_DIRECT
-_ETH_P_ALL = 3
 _UP, _LOOPBACK = 1, 8
 _ETHERNET = {1, 772}  # ARPHRD_ETHER, ARPHRD_LOOPBACK
 _ANNOUNCED = 1 | 8  # RTMGRP_LINK, RTMGRP_TC
@@ -52,8 +53,8 @@ class Interface:
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """A filter of an interface. `program` is the id of a BPF program and `class_id` what it was
-    attached with, 0 for other kinds.
+    """A filter of an interface. `program` is the id of a BPF program, `class_id` what it was attached
+    with and `name` what it is called; 0 and empty for other kinds. `protocol` is of the packets that it is for.
     """
 
     priority: int
@@ -61,6 +62,8 @@ class Filter:
     kind: str
     program: int
     class_id: int = 0
+    name: str = ""
+    protocol: int = ETH_P_ALL
 
 
 def interfaces() -> list[Interface]:
@@ -116,7 +119,7 @@ def put_filter(
     )
     if class_id:
         options += _attribute(_BPF_CLASSID, struct.pack("=I", class_id))
-    info = priority << 16 | socket.htons(_ETH_P_ALL)
+    info = priority << 16 | socket.htons(ETH_P_ALL)
     body = (
         _TC.pack(0, ifindex, handle, parent, info)
         + _attribute(_TC_KIND, b"bpf\0")
@@ -242,7 +245,8 @@ def _filter(message: bytes) -> Filter | None:
     program, class_id = (
         _number(options, one, 0) if kind == "bpf" else 0 for one in (_BPF_ID, _BPF_CLASSID)
     )
-    return Filter(info >> 16, handle, kind, program, class_id)
+    name = _text(options.get(_BPF_NAME, b"")) if kind == "bpf" else ""
+    return Filter(info >> 16, handle, kind, program, class_id, name, socket.ntohs(info & 0xFFFF))
 
 
 def _attributes(data: bytes) -> dict[int, bytes]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from axon.kernel import bpf
 from axon.kernel.libbpf import TcHook, TcOpts, check, lib, sized
 from axon.kernel.netlink import (
+    ETH_P_ALL,
     Filter,
     filters,
     has_ethernet,
@@ -120,3 +121,24 @@ def points_of(program: int) -> list[Point]:
 def ahead(point: Point) -> int:
     """Return how many programs run there before every filter (tcx, from Linux 6.6 on)."""
     return bpf.attached_count(point.ifindex, _TCX[point.egress])
+
+
+def in_front(point: Point) -> list[str]:
+    """Return whose word counts there before ours, or would if ours were attached; raise OSError.
+
+    A filter is in the way where it has our priority for other packets than ours, or is of another
+    kind: nothing can be put in front of it then.
+    """
+    found = [
+        f"the program {name} (tcx)"
+        for name in bpf.attached_names(point.ifindex, _TCX[point.egress])
+    ]
+    there = chain(point)
+    attached_here = any(map(is_ours, there))
+    for one in there:
+        if is_ours(one) or one.priority > PRIORITY:
+            break
+        if attached_here or (one.kind, one.protocol) != ("bpf", ETH_P_ALL):
+            named = f"the filter {one.name}, of kind" if one.name else "a filter of kind"
+            found.append(f"{named} {one.kind} with priority {one.priority}")
+    return found

@@ -210,3 +210,86 @@ def test_observe_by_verdict(policed: Policed) -> None:
     assert (flow.policy, flow.rule) == ("default/web", "ingress[0].httpRules[0]")
     shown = policed.run("observe", "--verdict", "dropped").stdout
     assert shown.count("/secret (denied by default/web: rule)") == 2
+
+
+def test_observe_what_an_audit_would_deny(world: World, policed: Policed) -> None:
+    """Under audit everything is answered; what would not be is shown with the policy, why, and who asked: by the API,
+    by the command line, also as it happens, and in the metrics.
+    """
+    caller = world.cgroup / "backup.service"
+    caller.mkdir()
+    try:
+        peers = f"from: [{{podSelector: {{matchLabels: {{axon.dev/unit: {caller.name}}}}}}}]"
+        text = policed.policy("/allowed").replace("spec:", "spec:\n  mode: audit")
+        text = text.replace("- httpRules", f"- {peers}\n      httpRules")
+        assert policed.apply(text).returncode == 0
+        assert policed.server.request("/allowed") == 200
+        for path in ("/allowed", "/secret?token=1"):
+            assert _ask_from(world, policed, caller, path) == "200"
+        _expect_audited(policed, caller.name)
+        metrics = world.server.run("curl", "-s", f"http://127.0.0.1:{policed.agent.port}/metrics")
+        for verdict, count in (("forwarded", 1), ("audit", 2), ("dropped", 0)):
+            labels = f'policy="web",namespace="default",verdict="{verdict}"'
+            assert f"axon_policy_verdicts_total{{{labels}}} {count}\n" in metrics
+        assert policed.rows()["web"]["audit"] == 2
+        following = subprocess.Popen(
+            [sys.executable, "-m", "axon", *_FOLLOW],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={"PATH": os.environ["PATH"], "AXON_RUN_DIR": str(policed.agent.run_dir)},
+        )
+        until(lambda: _asks_until_ended(world, policed, caller, following), "it has been shown")
+        assert following.stdout
+        with following.stdout as stream:
+            shown = json.loads(stream.read())
+        assert (shown["path"], shown["verdict"], shown["denial"]) == ("/followed", "audit", "rule")
+    finally:
+        caller.rmdir()
+
+
+_FOLLOW = ("observe", "--follow", "--verdict", "audit", "--limit", "1", "-o", "jsonl")
+
+
+def _asks_until_ended(
+    world: World, policed: Policed, cgroup: Path, follower: subprocess.Popen[bytes]
+) -> bool:
+    """Ask for what is allowed and for what would not be; return whether who follows has enough."""
+    for path in ("/allowed", "/followed"):
+        assert _ask_from(world, policed, cgroup, path) == "200"
+    return follower.poll() is not None
+
+
+def _ask_from(world: World, policed: Policed, cgroup: Path, path: str) -> str:
+    """Ask from a cgroup on the servers' host, over its own address; return the status."""
+    url = f"http://{policed.server.address}:{policed.server.port}{path}"
+    enter = ("sh", "-ec", 'echo $$ >"$0"; exec "$@"', str(cgroup / "cgroup.procs"))
+    curl = ("curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", url)
+    return world.server.run(*enter, *curl)
+
+
+def _expect_audited(policed: Policed, unit: str) -> None:
+    """Fail unless one request from elsewhere and one of a unit would have been denied, and one of it allowed."""
+    recent = policed.agent.client.recent
+    audited = FlowFilter(verdict=("audit",))
+    until(lambda: len(recent(audited)) == 2, "what would be denied is told of")
+    found = {flow.path: flow for flow in recent(audited)}
+    for path, who in (("/allowed", "world"), ("/secret", unit)):
+        flow = found[path]
+        assert (flow.method, flow.status, flow.verdict) == ("GET", 200, "audit")
+        assert (flow.policy, flow.rule, flow.denial) == ("default/web", None, "rule")
+        assert who in (flow.caller or "")
+    assert recent(FlowFilter(verdict=("dropped",))) == []
+    (flow,) = recent(FlowFilter(verdict=("forwarded",)))
+    assert (flow.policy, flow.rule) == ("default/web", "ingress[0].httpRules[0]")
+    assert unit in (flow.caller or "")
+    shown = policed.run("observe", "--verdict", "audit").stdout
+    assert "/secret (default/web would deny it: rule)\n" in shown
+    assert "/allowed (default/web would deny it: rule)\n" in shown
+    wide = policed.run("observe", "--verdict", "audit", "-o", "wide").stdout
+    (line,) = (line for line in wide.splitlines() if "/secret" in line)
+    assert " audit " in line
+    assert unit in line
+    shown = policed.run("observe", "--verdict", "forwarded", "-o", "wide").stdout
+    assert "default/web ingress[0].httpRules[0]" in shown
+    rows = json.loads(policed.run("observe", "--verdict", "audit", "-o", "json").stdout)
+    assert [(row["verdict"], row["status"]) for row in rows] == [("audit", 200)] * 2

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import socket
+import sys
 from collections.abc import Iterator
 
 import pytest
 
-from axon.kernel import tc
+from axon.kernel import bpf, tc
+from axon.kernel.insn import R0, leave, mov
 from axon.kernel.netlink import interfaces
 from tests.live.kit.enforcing import Enforcing, Traffic, take_all, under
 from tests.live.kit.gate import inside, policy
@@ -17,6 +21,7 @@ from tests.live.kit.world import World, ip
 PUBLIC = "{path: /pub/*}"
 _QUICK = 1.0
 CABLE = "cable1"
+_TCX_INGRESS = 46  # enum bpf_attach_type
 
 
 @pytest.fixture
@@ -125,3 +130,56 @@ def test_our_place_is_taken(agent: Enforcing, world: World) -> None:
         traffic.stop()
         listener.close()
     assert traffic.reached == 0
+
+
+def doctor(agent: Enforcing) -> tuple[str, str]:
+    """Return what the doctor says of who is first where requests are judged: the row's state, and its text."""
+    said = json.loads(agent.place.run(sys.executable, "-m", "axon", "doctor", "-o", "json"))
+    (row,) = [one for one in said["features"] if one["name"] == "first in place"]
+    return row["state"], row["detail"]
+
+
+def test_the_doctor_names_who_is_there(agent: Enforcing, world: World) -> None:
+    """An interface where the first place is another's is named with what is there: by the doctor, with an agent or
+    without, and by the agent's health; it is counted as not judged.
+    """
+    assert doctor(agent)[0] == "ok"
+    agent.place.run("tc", "qdisc", "replace", "dev", CABLE, "clsact")
+    take_all(agent.place, CABLE, protocol="ip")
+    there = "a filter of kind bpf with priority 1"
+    try:
+        assert doctor(agent)[0] == "degraded"
+        agent.write(policy("web", world.port(), PUBLIC))
+        agent.start()
+        state, text = doctor(agent)
+        assert (state, f"{CABLE} (ingress): {there}:" in text) == ("degraded", True)
+        assert "lo (" not in text
+        assert there in agent.client.health().problem
+        assert agent.metric('axon_policy_interfaces{state="unjudged"}') == 1
+        agent.place.run("tc", "filter", "del", "dev", CABLE, "ingress", "prio", "1")
+        until(agent.healthy, "the interface is judged", _QUICK * 3)
+        assert doctor(agent)[0] == "ok"
+        assert agent.metric('axon_policy_interfaces{state="unjudged"}') == 0
+    finally:
+        agent.place.run("tc", "qdisc", "del", "dev", CABLE, "clsact")
+
+
+def test_a_program_before_every_filter(agent: Enforcing, traffic: Traffic) -> None:
+    """A program that runs before every filter (tcx) is named too; behind one that lets all by everything is judged."""
+
+    def attach() -> bpf.Fd:
+        go_on = mov(R0, -1) + leave()
+        with bpf.prog_load(bpf.PROG_SCHED_CLS, "not_ours", go_on, _TCX_INGRESS) as program:
+            return bpf.link_create(program, socket.if_nametoindex(CABLE), _TCX_INGRESS)
+
+    with inside(agent.place, attach):
+        until(lambda: agent.metric('axon_policy_interfaces{state="behind"}') == 1, "it is seen", 10)
+        state, text = doctor(agent)
+        assert (state, f"{CABLE} (ingress): the program not_ours (tcx):" in text) == (
+            "degraded",
+            True,
+        )
+        traffic.flows()
+        assert "not_ours" in agent.said()
+    assert doctor(agent)[0] == "ok"
+    assert traffic.broken == []
