@@ -46,37 +46,40 @@ def answered(raw: Raw, server: socket.socket, size: int) -> None:
     raw.send(flags=ACK)
 
 
-def test_cut_at_every_byte(make: Make) -> None:
+def test_cut_at_every_byte(make: Make, gate: Guarded) -> None:
     """An allowed request passes wherever it is cut, also into bytes."""
     raw, server = make()
-    for cut in range(1, len(SHORT)):
-        in_pieces(raw, server, SHORT, cut)
+    with gate.denying(RULE=1):
+        for cut in range(1, len(SHORT)):
+            in_pieces(raw, server, SHORT, cut)
+            answered(raw, server, len(SHORT))
+        in_pieces(raw, server, SHORT, *range(1, len(SHORT)))
         answered(raw, server, len(SHORT))
-    in_pieces(raw, server, SHORT, *range(1, len(SHORT)))
-    answered(raw, server, len(SHORT))
-    raw.send(BAD)
-    expect_unread(server)
+        raw.send(BAD)
+        expect_unread(server)
 
 
-def test_denied_and_cut_at_every_byte(make: Make) -> None:
+def test_denied_and_cut_at_every_byte(make: Make, gate: Guarded) -> None:
     """A denied one does not: the segment in which its head ends never arrives."""
     end = DENIED.index(b"\r\n\r\n") + 4
-    for cut in range(1, end):
-        raw, server = make()
-        in_pieces(raw, server, DENIED[:cut])
-        raw.send(DENIED[cut:], at=cut)
-        assert raw.wait(lambda s: bool(s.data)).data == forbidden()
-        assert rest(server) == End(b"", "reset"), cut
+    with gate.denying(RULE=end - 1):
+        for cut in range(1, end):
+            raw, server = make()
+            in_pieces(raw, server, DENIED[:cut])
+            raw.send(DENIED[cut:], at=cut)
+            assert raw.wait(lambda s: bool(s.data)).data == forbidden()
+            assert rest(server) == End(b"", "reset"), cut
 
 
-def test_denied_byte_by_byte(make: Make) -> None:
+def test_denied_byte_by_byte(make: Make, gate: Guarded) -> None:
     """Nor does the last byte of its head."""
     raw, server = make()
-    end = DENIED.index(b"\r\n\r\n") + 4
-    in_pieces(raw, server, DENIED[: end - 1], *range(1, end - 1))
-    raw.send(DENIED[end - 1 :], at=end - 1)
-    assert raw.wait(lambda s: bool(s.data)).data == forbidden()
-    assert rest(server) == End(b"", "reset")
+    with gate.denying(RULE=1):
+        end = DENIED.index(b"\r\n\r\n") + 4
+        in_pieces(raw, server, DENIED[: end - 1], *range(1, end - 1))
+        raw.send(DENIED[end - 1 :], at=end - 1)
+        assert raw.wait(lambda s: bool(s.data)).data == forbidden()
+        assert rest(server) == End(b"", "reset")
 
 
 stamped = pytest.mark.parametrize("stamps", [False, True], ids=["plain", "stamps"])
@@ -140,15 +143,16 @@ def test_no_room(make: Make, gate: Guarded, stamps: bool, queued: bool) -> None:
 
 
 @stamped
-def test_room_again(make: Make, stamps: bool) -> None:
+def test_room_again(make: Make, gate: Guarded, stamps: bool) -> None:
     """The same bytes pass in their place."""
     raw, server = make(stamps=stamps)
-    at = filled(raw, server)
-    assert receive(server, at) == GOOD * (at // SIZE)
-    raw.send(GOOD, at=at)
-    assert receive(server, SIZE) == GOOD
-    raw.send(BAD, at=at + SIZE)
-    expect_unread(server)
+    with gate.denying(RULE=1):
+        at = filled(raw, server)
+        assert receive(server, at) == GOOD * (at // SIZE)
+        raw.send(GOOD, at=at)
+        assert receive(server, SIZE) == GOOD
+        raw.send(BAD, at=at + SIZE)
+        expect_unread(server)
 
 
 def test_less_than_a_header(make: Make, gate: Guarded, world: World) -> None:
@@ -170,43 +174,45 @@ def test_less_than_a_header(make: Make, gate: Guarded, world: World) -> None:
     gate.expect_denials(before, STRAY=2)
 
 
-def test_the_newest_time_stamp_is_echoed(make: Make) -> None:
+def test_the_newest_time_stamp_is_echoed(make: Make, gate: Guarded) -> None:
     """A 403 has the time stamps that the server's own next segment would have (RFC 7323)."""
     raw, server = make(stamps=True)
-    exchange(raw, server)
-    theirs = raw.seen[-1].stamps[0]
-    raw.stamp += 777
-    raw.send(BAD)
-    got = raw.wait(lambda s: bool(s.data))
-    assert got.data == forbidden()
-    assert got.stamps == (theirs, raw.stamp)
-    expect_unread(server)
+    with gate.denying(RULE=1):
+        exchange(raw, server)
+        theirs = raw.seen[-1].stamps[0]
+        raw.stamp += 777
+        raw.send(BAD)
+        got = raw.wait(lambda s: bool(s.data))
+        assert got.data == forbidden()
+        assert got.stamps == (theirs, raw.stamp)
+        expect_unread(server)
 
 
-def test_unmodified(make: Make, world: World) -> None:
+def test_unmodified(make: Make, gate: Guarded, world: World) -> None:
     """What is allowed arrives as it was sent, with every header; in the place of what is denied comes a reset."""
     raw, server = make(stamps=True)
-    family = socket.AF_INET6 if raw.six else socket.AF_INET
-    # gets each packet of TCP that has passed, by IPv6 without its header
-    with world.server.socket(family, socket.SOCK_RAW, socket.IPPROTO_TCP) as behind:
-        behind.settimeout(3)
-        mine = raw.tcp()[:4]
+    with gate.denying(RULE=1):
+        family = socket.AF_INET6 if raw.six else socket.AF_INET
+        # gets each packet of TCP that has passed, by IPv6 without its header
+        with world.server.socket(family, socket.SOCK_RAW, socket.IPPROTO_TCP) as behind:
+            behind.settimeout(3)
+            mine = raw.tcp()[:4]
 
-        def arrived() -> bytes:
-            while True:
-                packet = behind.recv(1 << 17)
-                tcp = packet if raw.six else packet[(packet[0] & 15) * 4 :]
-                if tcp[:4] == mine:
-                    return packet
+            def arrived() -> bytes:
+                while True:
+                    packet = behind.recv(1 << 17)
+                    tcp = packet if raw.six else packet[(packet[0] & 15) * 4 :]
+                    if tcp[:4] == mine:
+                        return packet
 
-        more = b"\1\1\5\x0a" + bytes(8)
-        for options in (None, b"\1" * 12, raw.tcp()[20:32] + more):
-            segment = raw.tcp(GOOD, options=options)
-            raw.put(raw.frame(segment))
-            assert arrived() == (segment if raw.six else raw.frame(segment)[14:])
-            assert receive(server, SIZE) == GOOD
-            raw.seq = (raw.seq + SIZE) % 2**32
-        raw.send(BAD)
-        packet = arrived()
-        assert packet[-20:][13] == RST
-        assert BAD not in packet
+            more = b"\1\1\5\x0a" + bytes(8)
+            for options in (None, b"\1" * 12, raw.tcp()[20:32] + more):
+                segment = raw.tcp(GOOD, options=options)
+                raw.put(raw.frame(segment))
+                assert arrived() == (segment if raw.six else raw.frame(segment)[14:])
+                assert receive(server, SIZE) == GOOD
+                raw.seq = (raw.seq + SIZE) % 2**32
+            raw.send(BAD)
+            packet = arrived()
+            assert packet[-20:][13] == RST
+            assert BAD not in packet
