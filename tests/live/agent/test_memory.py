@@ -78,13 +78,13 @@ def test_hundreds_of_series(quiet: Path, agent: Running, tmp_path: Path) -> None
 
 @pytest.mark.timeout(180)
 def test_ten_thousand_series_come_and_go(quiet: Path, agent: Running, tmp_path: Path) -> None:
-    """With ten thousand series an agent has less than 60 MB; when they are gone most of them comes back."""
+    """Ten thousand series take less than 2 KB each; when they are gone most of that comes back."""
     begin(agent, quiet, tmp_path, _MANY, 20)
     agent.tick()
     assert len(agent.client.snapshot().endpoints) == _MANY
-    assert asked(agent) < 60
+    assert asked(agent) < 72
     until(lambda: agent.client.status().tables[0].used == 2, "the series are gone", seconds=90)
-    until(lambda: asked(agent) < 54, "memory is given back", seconds=30)
+    until(lambda: asked(agent) < 62, "memory is given back", seconds=30)
 
 
 def test_policies(world: World, quiet: Path, agent: Running, tmp_path: Path) -> None:
