@@ -1,4 +1,4 @@
-"""Memory of 100,000 idle connections, and what is left of the throughput beside them."""
+"""What 100,000 idle connections take: memory, throughput beside them, the programs' time a request, the agent's CPU."""
 
 from __future__ import annotations
 
@@ -6,13 +6,20 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+from axon.kernel import Kernel, bpf
+from bench.agent import cpu, resident, running
+from bench.kernel import KEPT, Price, Server, attached, floor, least, net, of_steps, prices
 from bench.report import ROOT, Table
-from bench.world import BenchError, axon, cgroup, nginx, require, start, turns
+from bench.world import CLIENT_CPU, BenchError, axon, cgroup, nginx, require, start, turns
 
 CONNECTIONS = 100_000
+_RATE = 10_000  # requests a second beside them while the agent is measured
+_ROUNDS = 3
 _HOLDERS = 8  # processes on each side: many systems let one open 20,000 files
 _REQUEST = b"GET /api/users/1 HTTP/1.1\r\nHost: bench\r\n\r\n"
 _IP_BIND_ADDRESS_NO_PORT = 24  # linux/in.h: a port need be free only for the pair of addresses
@@ -64,11 +71,12 @@ def _opened(all_: ExitStack, port: int, count: int, group: Path) -> float:
 
 def measure(*, connections: int = CONNECTIONS, blocks: int = 6) -> Table:
     """Measure the kernel's memory for idle HTTP connections with Axon on the server's side, and without."""
-    require("nginx", "wrk")
+    require("nginx", "wrk", "h2load")
     table = Table("Idle connections", "make bench BENCH=idle", ["", "memory", "a connection"])
     with ExitStack() as all_:
         plain, ours, outside = (all_.enter_context(cgroup(n)) for n in ("plain", "axon", "client"))
         kernel = all_.enter_context(axon(ours))
+        steps = all_.enter_context(floor(Path(all_.enter_context(TemporaryDirectory()))))
         ports = {"plain": (18741, plain), "axon": (18742, ours)}
         taken = {}
         for port, group in ports.values():
@@ -78,10 +86,13 @@ def measure(*, connections: int = CONNECTIONS, blocks: int = 6) -> Table:
             for name, (port, _) in ports.items():
                 taken[name] = _opened(held, port, connections, outside)
             rates = [turns(urls, seconds=4, connections=32) for _ in range(blocks)]
-        bound = kernel.footprint.socket
+            bound = kernel.footprint.socket
+            of_floor, of_axon = _times(kernel, steps, plain, urls)
+            kernel.close(detach=False)
+            share, memory = _agent(ours, urls["axon"][0])
     without, with_ = taken["plain"], taken["axon"]
     ratios = sorted(block["axon"] / block["plain"] for block in rates)
-    share = (
+    kept = (
         f"{ratios[len(ratios) // 2] * 100:.1f} % ({ratios[0] * 100:.0f} to {ratios[-1] * 100:.0f})"
     )
     extra = (with_ - without) * 1024 * 1024 / connections
@@ -92,7 +103,21 @@ def measure(*, connections: int = CONNECTIONS, blocks: int = 6) -> Table:
     table.rows.append(
         [
             "Throughput of 32 others beside them (17-byte answer), with Axon against without",
-            share,
+            kept,
+            "",
+        ]
+    )
+    table.rows.append(
+        [
+            "BPF time a request beside them, server's side",
+            f"{of_axon:.0f} ns, {of_axon / of_floor:.2f} times the floor",
+            "",
+        ]
+    )
+    table.rows.append(
+        [
+            f"The agent at {_RATE:,} requests a second beside them",
+            f"{share * 100:.2f} % of a core, {memory:.0f} MB",
             "",
         ]
     )
@@ -103,3 +128,39 @@ def measure(*, connections: int = CONNECTIONS, blocks: int = 6) -> Table:
     table.brief.append(("Memory of an idle HTTP connection", f"{extra:.0f} bytes beside the kernel's and nginx's "
                         f"{without * 1024 / connections:.1f} KB"))  # fmt: skip
     return table
+
+
+def _times(
+    kernel: Kernel, steps: Mapping[str, bpf.Fd], plain: Path, urls: Mapping[str, tuple[str, Path]]
+) -> tuple[float, float]:
+    """Return ns a request of the floor's programs and of Axon's, of one nginx with idle connections each."""
+    kernel.measure_runs(on=True)
+    found: dict[str, list[Mapping[str, Price]]] = {}
+    for _ in range(_ROUNDS):
+        for step in ("empty", "floor"):
+            url, asking = urls["plain"]
+            now = of_steps(steps, step, Server(plain, url), asking, KEPT)
+            found.setdefault(step, []).append(now)
+        found.setdefault("axon", []).append(prices(attached(kernel), *urls["axon"], KEPT))
+    kernel.measure_runs(on=False)
+    empty = least(found["empty"])
+    of_floor, of_axon = (
+        sum(price.ns for price in net(least(found[name]), empty).values())
+        for name in ("floor", "axon")
+    )
+    return of_floor, of_axon
+
+
+def _agent(group: Path, url: str, *, seconds: float = 10.0) -> tuple[float, float]:
+    """Return the share of a core that an agent takes which has taken over, and its resident memory in MiB."""
+    with running(group, 19741) as pid:
+        client = start(
+            ["h2load", "--h1", "-t1", "-c20", f"--rps={_RATE / 20:g}", f"-D{seconds + 3:g}", url],
+            cpu=CLIENT_CPU, group=group, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        time.sleep(2)
+        before, clock = cpu(pid), time.monotonic()
+        time.sleep(seconds)
+        share = (cpu(pid) - before) / (time.monotonic() - clock)
+        client.wait()
+        return share, resident(pid)

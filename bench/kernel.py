@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from statistics import median
+from typing import NamedTuple
 
-from axon.kernel import bpf
+from axon.kernel import Kernel, bpf
 from axon.kernel.object import BpfObject
-from bench.hooked import hooked, of_step
+from bench.hooked import hooked, of_axon, of_step
 from bench.report import ROOT, Table
-from bench.world import axon, cgroup, nginx, require, wrk
+from bench.world import axon, cgroup, nginx, require, served, wrk
 
 STEPS = ("empty", "headers", "socket", "storage", "written", "loaded", "floor")
 SAYS = {
@@ -55,27 +56,102 @@ def _closing(fd: bpf.Fd) -> Iterator[bpf.Fd]:
         fd.close()
 
 
-def _time(programs: Mapping[str, bpf.Fd], url: str, group: Path, seconds: int) -> dict[str, float]:
-    """Time in ns a request of each program under load: its time over the requests that its ingress side saw."""
-    before = {n: bpf.prog_info(p) for n, p in programs.items()}
-    counts = {n: (i.run_time_ns, i.run_cnt) for n, i in before.items()}
-    load = wrk(url, seconds=seconds, connections=16, group=group)
-    requests = load.rate * seconds
-    out = {}
-    for name, program in programs.items():
-        info = bpf.prog_info(program)
-        out[name] = (info.run_time_ns - counts[name][0]) / max(requests, 1)
-    return out
+class Price(NamedTuple):
+    """What a program takes of a request: nanoseconds, the kernel's own reading of a run's time among them, and runs."""
+
+    ns: float
+    runs: float
 
 
-def measure(*, rounds: int = 5, seconds: int = 2) -> Table:
-    """Measure the server's side of Axon and each step of the floor, every one alone on its own nginx."""
+Prices = Mapping[str, Price]
+"""By program."""
+
+
+class Server(NamedTuple):
+    """Who is asked."""
+
+    group: Path
+    url: str
+
+
+class Way(NamedTuple):
+    """How requests come."""
+
+    name: str
+    close: bool  # a connection for each
+    seconds: int
+
+
+KEPT = Way("keep-alive", close=False, seconds=2)
+EACH = Way("a connection each", close=True, seconds=1)
+_PARTS = {
+    "packets that arrive": ("ax_ingress",),
+    "packets that leave": ("ax_egress",),
+    "a connection made and accepted (sockops)": ("ax_sockops",),
+    "`connect`": ("ax_connect4", "ax_connect6"),
+    "`bind`": ("ax_bind4", "ax_bind6"),
+    "a socket's end (sock_release)": ("ax_release",),
+}
+"""All hooks of Axon that are attached to a cgroup; each is a program."""
+
+
+def prices(programs: Mapping[str, bpf.Fd], url: str, group: Path, way: Way) -> Prices:
+    """Measure programs under load from a cgroup; the requests are as many as nginx has read."""
+    before = {n: _read(p) for n, p in programs.items()}
+    asked = served(url)
+    wrk(url, seconds=way.seconds, connections=16, group=group, close=way.close)
+    requests = max(served(url) - 1 - asked, 1)
+    return {
+        n: Price(*((b - a) / requests for a, b in zip(before[n], _read(p), strict=True)))
+        for n, p in programs.items()
+    }
+
+
+def of_steps(
+    steps: Mapping[str, bpf.Fd], step: str, server: Server, asking: Path, way: Way
+) -> Prices:
+    """Measure a pair of the floor's programs, attached to the server's cgroup meanwhile."""
+    with hooked((of_step(steps, step), [server.group])):
+        mine = {n: p for n, p in steps.items() if n.startswith(step + "_")}
+        return prices(mine, server.url, asking, way)
+
+
+def attached(kernel: Kernel) -> Mapping[str, bpf.Fd]:
+    """Return Axon's programs on the hooks of a cgroup by their names."""
+    hooks = {fd.fileno() for fd in of_axon(kernel).values()}
+    return {n: p for n, p in kernel._programs.items() if p.fileno() in hooks}  # noqa: SLF001
+
+
+def _read(program: bpf.Fd) -> tuple[int, int]:
+    info = bpf.prog_info(program)
+    return info.run_time_ns, info.run_cnt
+
+
+def _sum(found: Prices) -> Price:
+    """Return all programs together."""
+    return Price(sum(p.ns for p in found.values()), sum(p.runs for p in found.values()))
+
+
+def net(found: Prices, empty: Prices) -> Prices:
+    """Return prices less what reading the time of each run takes, by what it takes of an empty program."""
+    read = _sum(empty).ns / _sum(empty).runs
+    return {n: Price(p.ns - p.runs * read, p.runs) for n, p in found.items()}
+
+
+def least(rounds: Sequence[Prices]) -> Prices:
+    """Return the round in which all programs together took least: what the machine does beside us only ever adds."""
+    return min(rounds, key=_sum)
+
+
+def measure(*, rounds: int = 5) -> Table:
+    """Measure each of Axon's programs on either side, and each step of the floor, every pair alone on its own nginx."""
     require("nginx", "wrk")
+    head = ["ns a request", "against the floor", "runs a request"]
     table = Table(
         "BPF time a request", "make bench BENCH=kernel",
-        ["program (server's side, both hooks)", "ns a request", "against the floor"],
+        ["program", *(f"{way.name}: {what}" for way in (KEPT, EACH) for what in head)],
     )  # fmt: skip
-    found: dict[str, list[float]] = {}
+    found: dict[tuple[str, Way], list[Prices]] = {}
     with ExitStack() as all_:
         folder = Path(all_.enter_context(tempfile.TemporaryDirectory()))
         ours, theirs, outside = (all_.enter_context(cgroup(n)) for n in ("axon", "floor", "client"))
@@ -84,36 +160,81 @@ def measure(*, rounds: int = 5, seconds: int = 2) -> Table:
         all_.enter_context(nginx(ours, 18701))
         all_.enter_context(nginx(theirs, 18702))
         kernel.measure_runs(on=True)
-        programs = {n: p for n, p in kernel._programs.items() if n in ("ax_ingress", "ax_egress")}  # noqa: SLF001
+        mine, observed, plain = (
+            attached(kernel),
+            *(f"http://127.0.0.1:{port}{PATH}" for port in (18701, 18702)),
+        )
         for _ in range(rounds):
-            for step in STEPS:
-                with hooked((of_step(steps, step), [theirs])):
-                    mine = {n: p for n, p in steps.items() if n.startswith(step + "_")}
-                    times = _time(mine, f"http://127.0.0.1:18702{PATH}", outside, seconds)
-                found.setdefault(step, []).append(sum(times.values()))
-            times = _time(programs, f"http://127.0.0.1:18701{PATH}", outside, seconds)
-            found.setdefault("axon", []).append(sum(times.values()))
-    # the least of the rounds: what the machine does beside us only ever adds
-    best = {name: min(values) for name, values in found.items()}
-    net = {name: value - best["empty"] for name, value in best.items()}
-    ratios = [
-        (a - e) / (f - e)
-        for a, f, e in zip(found["axon"], found["floor"], found["empty"], strict=True)
-    ]
-    table.rows.append(["an empty program's reading, subtracted below", f"{best['empty']:.0f}", ""])
+            for way in (KEPT, EACH):
+                for step in STEPS if way is KEPT else ("empty", "floor"):
+                    now = of_steps(steps, step, Server(theirs, plain), outside, way)
+                    found.setdefault((step, way), []).append(now)
+                found.setdefault(("server", way), []).append(prices(mine, observed, outside, way))
+                found.setdefault(("client", way), []).append(prices(mine, plain, ours, way))
+    best = {what: least(each) for what, each in found.items()}
+    empty = {way: best["empty", way] for way in (KEPT, EACH)}
+    own = {(what, way): net(each, empty[way]) for (what, way), each in best.items()}
+    floors = {way: _sum(own["floor", way]).ns for way in (KEPT, EACH)}
+    table.rows.append(["an empty program's reading, subtracted below", *_empty(empty)])
     before = 0.0
     for step in STEPS[1:]:
-        table.rows.append([f"+ {SAYS[step]}", f"{net[step] - before:+.0f}", ""])
-        before = net[step]
-    table.rows.append(["**floor**: all of these", f"{net['floor']:.0f}", "1"])
-    table.rows.append(
-        ["**Axon**: everything on", f"{net['axon']:.0f}", f"**{net['axon'] / net['floor']:.2f}**"]
-    )
+        here = _sum(own[step, KEPT]).ns
+        table.rows.append([f"+ {SAYS[step]}", f"{here - before:+.0f}", *[""] * 5])
+        before = here
+    table.rows.append(["**floor**: all of these, server's side", *_cells(own, "floor", floors)])
+    for side in ("server", "client"):
+        title = f"**Axon**: everything on, {side}'s side"
+        table.rows.append([title, *_cells(own, side, floors, bold=True)])
+        table.rows += [
+            [f"of it {part}", *_cells(own, side, None, names)] for part, names in _PARTS.items()
+        ]
+    ratios = {
+        way: median(
+            _sum(net(a, e)).ns / _sum(net(f, e)).ns
+            for a, f, e in zip(
+                found["server", way], found["floor", way], found["empty", way], strict=True
+            )
+        )
+        for way in (KEPT, EACH)
+    }
     table.notes.append(
-        f"Least of {rounds} rounds of {seconds:g} s each, {PATH!r} over 16 keep-alive connections. Each program is "
-        "attached alone: whichever comes first on a packet pays for bringing the socket into the core's cache. "
-        f"Median of the rounds' own ratios: {median(ratios):.2f}."
+        f"Least of {rounds} rounds of {KEPT.seconds} s each ({EACH.seconds} s with a connection each), {PATH!r} over 16 "
+        "connections; requests by nginx's own count. Each pair of the floor's programs is attached alone: whichever "
+        "comes first on a packet pays for bringing the socket into the core's cache. Axon is all of its programs "
+        "on the hooks of a cgroup. A server binds once, so that `bind` has no part in a request. The client's side, by "
+        "which only the client is observed, has no floor of its own. Median of the rounds' own ratios, server's side: "
+        + ", ".join(f"{ratio:.2f} ({way.name})" for way, ratio in ratios.items())
+        + "."
     )
-    table.brief.append(("BPF time a request, server's side", f"{net['axon']:.0f} ns, {net['axon'] / net['floor']:.2f} "
+    kept, each = (_sum(own["server", way]).ns for way in (KEPT, EACH))
+    table.brief.append(("BPF time a request, server's side", f"{kept:.0f} ns, {kept / floors[KEPT]:.2f} "
                         "times a program that only finds the socket, loads 256 bytes and takes the clock"))  # fmt: skip
+    table.brief.append(("The same with a connection for each request, all hooks",
+                        f"{each:.0f} ns, {each / floors[EACH]:.2f} times"))  # fmt: skip
     return table
+
+
+def _empty(empty: Mapping[Way, Prices]) -> list[str]:
+    return [
+        cell
+        for way in (KEPT, EACH)
+        for cell in (f"{_sum(empty[way]).ns:.0f}", "", f"{_sum(empty[way]).runs:.1f}")
+    ]
+
+
+def _cells(
+    own: Mapping[tuple[str, Way], Prices],
+    what: str,
+    floors: Mapping[Way, float] | None,
+    names: Sequence[str] | None = None,
+    *,
+    bold: bool = False,
+) -> list[str]:
+    """Return the cells of programs by either way: all, or those of some names."""
+    cells = []
+    for way in (KEPT, EACH):
+        mine = own[what, way]
+        one = _sum(mine if names is None else {n: p for n, p in mine.items() if n in names})
+        ratio = f"{one.ns / floors[way]:.2f}" if floors and what != "client" else ""
+        cells += [f"{one.ns:.0f}", f"**{ratio}**" if bold and ratio else ratio, f"{one.runs:.1f}"]
+    return cells

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from urllib.parse import urljoin
 from urllib.request import urlopen
 
-from axon.kernel import Kernel, attach, system
+from axon.kernel import Kernel, attach, detach_all, system
 from axon.settings import load
 
 SERVER_CPU = 0
@@ -206,17 +206,24 @@ def turns(
             client.wait()
 
 
+def pins() -> Path:
+    """Return where the programs of this process are pinned."""
+    return Path(f"/sys/fs/bpf/axon-bench-{os.getpid()}")
+
+
 @contextmanager
 def axon(group: Path, **settings: object) -> Iterator[Kernel]:
-    """Attach Axon's programs to a cgroup, with pins of its own."""
+    """Attach Axon's programs to a cgroup, with pins of its own. An agent may take them over meanwhile."""
     with tempfile.TemporaryDirectory(prefix="axon-bench-") as run_dir:
         flags: dict[str, object] = {
-            "pin_dir": f"/sys/fs/bpf/axon-bench-{os.getpid()}",
+            "pin_dir": str(pins()),
             "run_dir": run_dir,
             "cgroup": str(group),
         }
-        kernel = attach(load(environ={}, flags=flags | settings))
+        wanted = load(environ={}, flags=flags | settings)
+        kernel = attach(wanted)
         try:
             yield kernel
         finally:
-            kernel.close(detach=True)
+            kernel.close(detach=False)
+            detach_all(wanted.pin_dir)

@@ -16,10 +16,6 @@ from axon import log
 from axon.agent import Agent
 from axon.api.schema import Snapshot
 from axon.settings import Settings
-from axon.view import format as fmt
-from axon.view import plain
-from axon.view.columns import sort_rows
-from axon.view.rows import select
 
 _BACKLOG: Final = 1000
 
@@ -40,6 +36,7 @@ async def with_log(settings: Settings, seconds: float | None) -> int:
 
 async def with_table(settings: Settings, seconds: float | None) -> int:
     """Run an agent behind the live table until somebody leaves it, or for `seconds`."""
+    from axon.view import format as fmt
     from axon.view.top import TopApp
 
     backlog = Backlog()
@@ -49,7 +46,7 @@ async def with_table(settings: Settings, seconds: float | None) -> int:
     )
     try:
         async with Agent(settings) as agent:
-            _say_memory(agent)
+            print(_memory(agent))
 
             async def source() -> Snapshot:
                 return agent.shown()
@@ -70,10 +67,12 @@ async def with_table(settings: Settings, seconds: float | None) -> int:
     return app.return_code or 0
 
 
-def _say_memory(agent: Agent) -> None:
-    """Say what the programs may take of the kernel's memory, as the log does where there is no table."""
+def _memory(agent: Agent) -> str:
+    """Return what the programs may take of the kernel's memory, as the log says it where there is no table."""
+    from axon.view import format as fmt
+
     now = agent.status()
-    print(
+    return (
         f"axon: attached, with at most {fmt.size(now.kernel_bytes)} of the kernel's memory "
         f"and {fmt.grouped(now.bytes_per_socket)} bytes a socket"
     )
@@ -81,6 +80,10 @@ def _say_memory(agent: Agent) -> None:
 
 def print_table(snapshot: Snapshot) -> None:
     """Print the table of what arrived here, as `axon top --once` does."""
+    from axon.view import plain
+    from axon.view.columns import sort_rows
+    from axon.view.rows import select
+
     rows = sort_rows(select(snapshot.endpoints, role="server"), "rate", descending=True)
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     print(plain.table(snapshot, rows, "server", width), end="", flush=True)

@@ -19,6 +19,7 @@ _INT, _PTR, _ARRAY, _STRUCT, _UNION, _ENUM, _FWD, _TYPEDEF = range(1, 9)
 _VOLATILE, _CONST, _RESTRICT, _FUNC, _FUNC_PROTO, _VAR, _DATASEC, _FLOAT = range(9, 17)
 _DECL_TAG, _TYPE_TAG, _ENUM64 = range(17, 20)
 
+_SOUGHT = frozenset({_STRUCT, _ENUM, _DATASEC})
 _MODIFIERS = frozenset({_TYPEDEF, _VOLATILE, _CONST, _RESTRICT, _TYPE_TAG, _VAR})
 _INT_SIGNED = 1
 
@@ -53,7 +54,7 @@ class Btf:
             self._parse(data)
         except (struct.error, KeyError, ValueError, UnicodeDecodeError) as e:
             raise BtfError(f"damaged BTF: {e}") from e
-        self._ids = {(t.kind, t.name): i for i, t in enumerate(self._types)}
+        self._ids = {(t.kind, t.name): i for i, t in enumerate(self._types) if t.kind in _SOUGHT}
         self._dtypes: dict[int, np.dtype[Any]] = {}
 
     def struct(self, name: str) -> np.dtype[Any]:

@@ -12,6 +12,9 @@ from axon.kernel.maps import PAGE
 # Sizes of kernel structures in bytes.
 _HASH_ELEMENT = 48  # struct htab_elem
 _HASH_BUCKET = 16  # struct bucket
+_HASH_CPU = (
+    8 * 4 + 8
+)  # of each CPU: how often it has each of eight locks, and the element that it has apart
 _MAP = 1024  # struct bpf_htab, the largest of those that surround struct bpf_map
 _STORAGE_ELEMENT = 64 + 8  # struct bpf_local_storage_elem up to the value: a cache line, a pointer
 STORAGE_LIST = 192  # struct bpf_local_storage, once a socket
@@ -32,7 +35,8 @@ def _content(kind: int, key: int, value: int, entries: int, cpus: int) -> int:
             return entries * (value8 * cpus + 8)
         case bpf.MAP_HASH | bpf.MAP_LRU_HASH:
             element = _HASH_ELEMENT + key8 + value8
-            return (entries + cpus) * element + _power(entries) * _HASH_BUCKET
+            buckets = _power(entries) * _HASH_BUCKET
+            return (entries + cpus) * element + buckets + cpus * _HASH_CPU
         case bpf.MAP_QUEUE | bpf.MAP_STACK:
             return (entries + 1) * value
         case bpf.MAP_RINGBUF:

@@ -22,7 +22,7 @@ from axon.kernel.ring import FlowRing
 from axon.kernel.system import wait_for_runs
 
 _LEAST_MAPPED = 64
-_HELD = 1 << 20
+_HELD = 1 << 18
 _OF_POLICIES = ("ax_pol_", "ax_gate", "ax_early", "ax_tomb", "ax_links")
 
 

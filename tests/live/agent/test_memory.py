@@ -53,7 +53,7 @@ def begin(agent: Running, cgroup: Path, scratch: Path, series: int, idle_seconds
 
 
 def resident(agent: Running) -> float:
-    """Return what an agent has in memory by now, in MiB."""
+    """Return what an agent has in memory by now, in MiB: Rss, what libraries share included."""
     return agent.client.status().resident_bytes / (1 << 20)
 
 
@@ -70,10 +70,10 @@ def asked(agent: Running) -> float:
 
 
 def test_hundreds_of_series(quiet: Path, agent: Running, tmp_path: Path) -> None:
-    """An agent with hundreds of series has less than 60 MB, whatever it is asked."""
+    """An agent with hundreds of series has less than 50 MB, whatever it is asked."""
     begin(agent, quiet, tmp_path, 466, 600)
     agent.tick()
-    assert asked(agent) < 57
+    assert asked(agent) < 50
 
 
 @pytest.mark.timeout(180)
@@ -88,7 +88,7 @@ def test_ten_thousand_series_come_and_go(quiet: Path, agent: Running, tmp_path: 
 
 
 def test_policies(world: World, quiet: Path, agent: Running, tmp_path: Path) -> None:
-    """An agent with ten policies of ten rules each has less than 60 MB as well."""
+    """An agent with ten policies of ten rules each has hardly more."""
     directory = tmp_path / "policies"
     directory.mkdir()
     for i in range(10):
@@ -98,7 +98,7 @@ def test_policies(world: World, quiet: Path, agent: Running, tmp_path: Path) -> 
     agent.start("--policy", str(directory), AXON_CGROUP=str(quiet))
     agent.tick()
     agent.client.snapshot()
-    assert resident(agent) < 57
+    assert resident(agent) < 54
 
 
 def test_openssl_is_not_loaded(agent: Running, tmp_path: Path) -> None:

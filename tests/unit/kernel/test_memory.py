@@ -31,11 +31,17 @@ def test_grows_with_entries(kind: int) -> None:
 
 
 def test_per_cpu() -> None:
-    """Only per-CPU maps grow with the number of CPUs."""
+    """An array takes the same on any number of CPUs, a per-CPU one so many times as much."""
     assert memory.map_bytes(bpf.MAP_ARRAY, 4, 64, 1000, 1) == memory.map_bytes(
         bpf.MAP_ARRAY, 4, 64, 1000, 64
     )
     assert memory.map_bytes(bpf.MAP_PERCPU_ARRAY, 4, 64, 1000, 64) > 64 * 64_000
+
+
+def test_hash_of_many_cpus() -> None:
+    """Each CPU has an element of a hash apart, a pointer to it, and a count of each of eight locks."""
+    one, many = (memory.map_bytes(bpf.MAP_HASH, 8, 64, 1000, cpus) for cpus in (1, 1024))
+    assert abs(many - one - 1023 * (48 + 8 + 64 + 8 + 8 * 4)) <= mmap.PAGESIZE
 
 
 def test_storage_has_no_entries_of_its_own() -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import mmap
+import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from axon.errors import KernelError
-from axon.kernel import load_abi
+from axon.kernel import bpf, load_abi
 from axon.kernel.features import Needs
 from axon.kernel.object import BpfObject, packaged
+from axon.kernel.plane import Footprint
 from axon.kernel.sizing import configure
 from axon.settings import Settings, Size
 
@@ -83,6 +87,34 @@ def test_default_memory() -> None:
         _config, footprint = configure(obj, Settings(), NEEDS)
     assert footprint.counting <= 64 << 20
     assert footprint.total - footprint.counting <= 32 << 20  # policies
+
+
+def configure_for(
+    cpus: int, obj: BpfObject, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Any, Footprint]:
+    """Size an object's maps as on a machine with so many CPUs."""
+    monkeypatch.setattr(bpf, "possible_cpus", lambda: cpus)
+    monkeypatch.setattr(os, "cpu_count", lambda: cpus)
+    return configure(obj, Settings(), NEEDS)
+
+
+def test_sixty_four_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bound counts what a map keeps for each CPU as often as the kernel makes it, and all within max_memory."""
+    with BpfObject(packaged()) as obj:
+        _config, few = configure_for(2, obj, monkeypatch)
+    with BpfObject(packaged()) as obj:
+        _config, many = configure_for(64, obj, monkeypatch)
+        maps = list(obj.maps.values())
+        entries = {m.name: m.entries for m in maps}
+    assert many.total == sum(many.maps.values())
+    assert many.counting <= Settings().max_memory
+    assert many.socket == few.socket
+    of_each_cpu = [m for m in maps if m.kind == bpf.MAP_PERCPU_ARRAY]
+    assert {"ax_work", "ax_stats", "ax_pol_counts"} <= {m.name for m in of_each_cpu}
+    for m in of_each_cpu:
+        more = many.maps[m.name] - few.maps[m.name] - 62 * m.value_size * entries[m.name]
+        assert -mmap.PAGESIZE < more < 62 * 8 * entries[m.name] + mmap.PAGESIZE, m.name
+    assert many.maps["ax_flows"] > few.maps["ax_flows"]
 
 
 def test_fewer_shards_before_refusing() -> None:

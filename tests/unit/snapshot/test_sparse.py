@@ -35,7 +35,7 @@ def model_of(sparse: Sparse) -> Counts:
 @given(counts, counts)
 def test_replaced_returns_the_new_counts_and_their_growth(old: Counts, more: Counts) -> None:
     """New cumulative counts take the old ones' place, and the difference is told exactly."""
-    before = Sparse(*flat(old))
+    before = Sparse.of(*flat(old))
     grown_to = {at: old.get(at, 0) + n for at, n in more.items()}
     after, grown = before.replaced(*flat(grown_to))
     assert grown.tolist() == [more[at] for at in sorted(more)]
@@ -47,7 +47,7 @@ def test_replaced_returns_the_new_counts_and_their_growth(old: Counts, more: Cou
 @given(counts, st.sets(st.integers(0, 40)))
 def test_without_takes_whole_rows_away(model: Counts, rows: set[int]) -> None:
     """Removed rows are gone, all others stay."""
-    left = Sparse(*flat(model)).without(np.array(sorted(rows), np.intp))
+    left = Sparse.of(*flat(model)).without(np.array(sorted(rows), np.intp))
     assert model_of(left) == {at: n for at, n in model.items() if at[0] not in rows}
 
 
@@ -57,7 +57,7 @@ def test_dense_expands_the_rows_asked_for(
 ) -> None:
     """Expanding gives each asked row's buckets, in the order asked, zero where empty."""
     buckets = range(start, start + length)
-    dense = Sparse(*flat(model)).dense(np.array(rows, np.intp), buckets)
+    dense = Sparse.of(*flat(model)).dense(np.array(rows, np.intp), buckets)
     assert dense.tolist() == [[model.get((row, b), 0) for b in buckets] for row in rows]
 
 
