@@ -379,6 +379,7 @@ def test_no_room_for_pins_is_said_and_nothing_stays_attached(
         *(0x06, 0, 0, 0x7FFF_0000),
     )
     full = (sys.executable, "-c", _FILTERED, code.hex())
+    before = hooked(world)
     result = subprocess.run(
         [*full, *agent.command],
         capture_output=True,
@@ -394,9 +395,9 @@ def test_no_room_for_pins_is_said_and_nothing_stays_attached(
         "No space left on device. The file system is full: free some space and try again."
     )
     assert not agent.pins.exists()
-    assert hooked(world) == 0
+    assert hooked(world) == before
     agent.start()
-    assert hooked(world) == 8
+    assert hooked(world) == before + 8
     assert server.request("/") == 200
     agent.tick()
     assert agent.client.snapshot().server.total == 1

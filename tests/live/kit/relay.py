@@ -10,13 +10,13 @@ from __future__ import annotations
 import heapq
 import os
 import random
-import select
 import threading
 import time
 from collections.abc import Callable, Iterable
 from itertools import count
 
 from tests.live.kit.packet import Packet
+from tests.live.kit.waiting import readable
 from tests.live.kit.world import Place, ip
 
 Rule = Callable[[Packet], Iterable["bytes | tuple[float, bytes]"]]
@@ -95,7 +95,7 @@ class Relay:
         wait = None
         if self._waiting:
             wait = max(0.0, self._waiting[0][0] - time.monotonic())
-        ready, _, _ = select.select([self._stop, *self._fds.values()], [], [], wait)
+        ready = readable([self._stop, *self._fds.values()], wait)
         if self._stop in ready:
             return False
         while self._waiting and self._waiting[0][0] <= time.monotonic():

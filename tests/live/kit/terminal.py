@@ -5,12 +5,13 @@ from __future__ import annotations
 import fcntl
 import os
 import pty
-import select
 import signal
 import struct
 import termios
 import time
 from collections.abc import Mapping, Sequence
+
+from tests.live.kit.waiting import readable
 
 
 class Terminal:
@@ -28,7 +29,7 @@ class Terminal:
 
     def shows(self, text: bytes) -> bool:
         """Read what there is, and say whether a text has been shown."""
-        while select.select([self._fd], [], [], 0.05)[0]:
+        while readable([self._fd], 0.05):
             try:
                 piece = os.read(self._fd, 65536)
             except OSError:  # EIO: the other side is gone

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import select
 import subprocess
 from collections.abc import Callable
 
@@ -11,6 +10,7 @@ import pytest
 
 from axon import kernel
 from axon.kernel.maps import Map
+from tests.live.kit.waiting import readable
 
 Attach = Callable[..., kernel.Kernel]
 Talk = Callable[..., "subprocess.Popen[bytes]"]
@@ -40,7 +40,7 @@ def test_ring_wraps(attach: Attach, talk: Talk) -> None:
     ring, traffic = attached.ring(), talk(12_000)
     found: list[int] = []
     while traffic.poll() is None:
-        select.select([ring.fd], [], [], 0.1)
+        readable([ring.fd], 0.1)
         flows = ring.read()
         assert (flows["duration"] == 29).all()
         found += flows["number"].tolist()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import select
 import socket
 import time
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ import pytest
 from tests.live.kit.gate import Guarded, forbidden, rest
 from tests.live.kit.packet import ACK
 from tests.live.kit.raw import Raw, Segment
+from tests.live.kit.waiting import readable
 from tests.live.kit.wire import OK, Listener, get, head, receive
 from tests.live.kit.world import World, ip
 
@@ -47,7 +47,7 @@ class Bare(Raw):
         assert callable(good)
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0:
-            if not select.select([self._fd], [], [], left)[0]:
+            if not readable([self._fd], left):
                 break
             packet = os.read(self._fd, 1 << 16)
             if packet[0] >> 4 == 4 and packet[9] == 6:

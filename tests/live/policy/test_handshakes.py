@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import select
 import socket
 from collections.abc import Iterator
 
@@ -11,6 +10,7 @@ import pytest
 from tests.live.kit.gate import Guarded, forbidden
 from tests.live.kit.packet import ACK, SYN
 from tests.live.kit.raw import MSS, Raw
+from tests.live.kit.waiting import readable
 from tests.live.kit.wire import Listener, head, receive
 from tests.live.kit.world import World
 from tests.live.policy.test_attacks import (
@@ -85,7 +85,7 @@ class Late:
         raw = another(self.make, stamps=stamps).connect(last=False)
         if self._way == "full":
             another(self.make).connect()
-            assert select.select([self._listener.socket], [], [], 5)[0]
+            assert readable([self._listener.socket.fileno()], 5)
         return raw
 
     def accept(self) -> socket.socket:
