@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -115,9 +115,10 @@ def _attach(
     pinned, lock = held
     pinned.recover()
     inherited = bool(pins.entries(pinned.links))
-    before = pins.open_maps(pinned.maps)
-    _settle(pinned, before)  # what an earlier agent left to do
-    with BpfObject(object_path) as obj, ExitStack() as undo:
+    with ExitStack() as seen, BpfObject(object_path) as obj, ExitStack() as undo:
+        before = pins.open_maps(pinned.maps)
+        _close_later(before.values(), seen)
+        _settle(pinned, before)  # what an earlier agent left to do
         needs, there = features.fit(obj), upgrade.enforced(before).generation > 0
         features.permit(needs, wanted=enforce is not None, there=there)
         config, footprint = configure(obj, settings, needs)
@@ -126,7 +127,9 @@ def _attach(
             obj.reuse(name, before[name].fd)
         obj.load(settings.run_dir / VERIFIER_LOG)
         maps = {name: obj.map(name) for name in obj.maps if upgrade.is_pinned(name)}
+        _close_later(maps.values(), undo)
         programs = {name: obj.program(name) for name in obj.programs}
+        _close_later(programs.values(), undo)
         if plan.made:
             _fill(obj, plan, before, maps)
         if plan.changes:
@@ -229,7 +232,14 @@ def _settle(pinned: Pins, maps: dict[str, Map]) -> None:
     old = pins.open_maps(pinned.old)
     if not old:
         return
-    system.wait_for_runs()
-    upgrade.copy_routes(old, maps)
-    carry(old, maps)
+    with ExitStack() as seen:
+        _close_later(old.values(), seen)
+        system.wait_for_runs()
+        upgrade.copy_routes(old, maps)
+        carry(old, maps)
     pins.remove(pinned.old)
+
+
+def _close_later(opened: Iterable[Map | bpf.Fd], stack: ExitStack) -> None:
+    for one in opened:
+        stack.callback(one.close)
