@@ -140,7 +140,7 @@ AX_GLOBAL int ax_rewrite(struct __sk_buff *skb, u32 lvl, u32 flags, u32 text)
 	*(u16 *)o = back ? w->dport : w->sport;
 	*(u16 *)(o + 2) = back ? w->sport : w->dport;
 	*(u32 *)(o + 4) = bpf_htonl(back ? w->snd_nxt : w->rcv_nxt);
-	*(u32 *)(o + 8) = back ? bpf_htonl(w->ack) : 0;
+	*(u32 *)(o + 8) = flags & AX_TCP_ACK ? bpf_htonl(w->ack) : 0;
 	*(u16 *)(o + 12) = bpf_htons((tcp / 4) << 12 | (flags & 0x3f));
 	*(u16 *)(o + 14) = bpf_htons(0xffff);
 	*(u32 *)(o + 16) = 0;

@@ -28,9 +28,10 @@ struct tcp_request_sock {
 
 /* Where a packet lies on a connection whose handshake lacks nothing but its end. */
 enum ax_half {
-	AX_HALF_NONE = 0,	/* there is no such connection */
+	AX_HALF_NONE = 0,	/* there is no such connection, nor anybody who listens for one */
 	AX_HALF_BEGIN,		/* at the stream's beginning */
 	AX_HALF_ELSEWHERE,	/* in front of it, from where TCP cuts off what is read as the beginning of a request; or behind it */
+	AX_HALF_STRAY,		/* somebody listens, who knows of no such connection */
 };
 
 /* The number of the SYN of a connection whose handshake is under way. 0, or -1: it cannot be read. */
@@ -75,10 +76,11 @@ AX_GLOBAL int ax_half_open(struct __sk_buff *skb, u32 lvl)
 		half = !ax_request_isn(w, sk, &isn) && isn + 1 == w->seq ? AX_HALF_BEGIN : AX_HALF_ELSEWHERE;
 	} else if (sk->state == AX_TCP_LISTEN && !bpf_skb_load_bytes(skb, w->l2 + w->iplen, th, 20)) {
 		/* a SYN cookie, which is that of one sequence number */
-		if (w->ip6)
-			half = !bpf_skb_load_bytes(skb, w->l2, ip, 40) && !bpf_tcp_check_syncookie(sk, ip, 40, (void *)th, 20);
-		else
-			half = !bpf_skb_load_bytes(skb, w->l2, ip, 20) && !bpf_tcp_check_syncookie(sk, ip, 20, (void *)th, 20);
+		half = AX_HALF_STRAY;
+		if (w->ip6 && !bpf_skb_load_bytes(skb, w->l2, ip, 40) && !bpf_tcp_check_syncookie(sk, ip, 40, (void *)th, 20))
+			half = AX_HALF_BEGIN;
+		if (!w->ip6 && !bpf_skb_load_bytes(skb, w->l2, ip, 20) && !bpf_tcp_check_syncookie(sk, ip, 20, (void *)th, 20))
+			half = AX_HALF_BEGIN;
 	}
 	bpf_sk_release(sk);
 	return half;
@@ -159,8 +161,8 @@ AX_GLOBAL int ax_gate_early(struct __sk_buff *skb, u32 lvl, u64 secret)
 			ax_early_doubt(kept);
 		return wait;
 	}
-	if (half == AX_HALF_NONE && !(kept && kept->s.start == w->seq))
-		return AX_DO_PASS;	/* not ours; else it will be found unjudged */
+	if (half != AX_HALF_BEGIN && !(kept && kept->s.start == w->seq))
+		return half == AX_HALF_STRAY && !w->soft ? AX_DO_STRAY : AX_DO_PASS;	/* not ours; else it will be found unjudged */
 	ax_identify(skb, lvl);
 	__builtin_memset(&w->r, 0, sizeof(w->r));
 	w->first = 1;

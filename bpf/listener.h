@@ -31,6 +31,41 @@ AX_GLOBAL int ax_gate_early_end(struct __sk_buff *skb, u32 lvl, u32 named)
 	return AX_TC_STOLEN;
 }
 
+#define AX_STRAYS 256		/* a power of two */
+#define AX_STRAY_PAUSE 1000000000ULL	/* ns between two that are told of one place */
+
+/* When a stray was last told of, by the hash of its connection. */
+AX_MAP(ax_strays, BPF_MAP_TYPE_ARRAY, u32, u64, AX_STRAYS, 0);
+
+/*
+ * Data for a listener that knows of no such connection: the host was restarted, or a denial is forgotten. TCP would answer it
+ * with a reset, but the socket's hook drops it unread, since only here is known that no handshake takes it. So an acknowledgement
+ * without the data goes in front of it, which TCP answers alike: its client does not wait. It is not ours to answer: what is
+ * translated or passes through this host is seen here as well, and its listener is somebody else's. There it is one
+ * acknowledgement more. What comes behind it within the pause goes on as it is, the packet itself first.
+ */
+AX_GLOBAL int ax_gate_stray(struct __sk_buff *skb, u32 lvl)
+{
+	struct ax_gw *w = ax_gate_area(lvl);
+	u64 hash, now = bpf_ktime_get_ns(), *at;
+	u32 place;
+
+	if (!w)
+		return AX_TC_SHOT;
+	hash = (*(u64 *)w->src ^ *(u64 *)(w->src + 8)) * 0x9fb21c651e98df25ULL;
+	hash = (hash ^ *(u64 *)w->dst ^ *(u64 *)(w->dst + 8) ^ ((u32)w->sport << 16 | w->dport)) * 0x9fb21c651e98df25ULL;
+	place = hash >> 56 & (AX_STRAYS - 1);
+	at = bpf_map_lookup_elem(&ax_strays, &place);
+	if (!at || now - *at < AX_STRAY_PAUSE || w->tcp_flags & AX_TCP_RST)
+		return AX_TC_PASS;
+	*at = now;
+	if (ax_prepare(skb, lvl) || bpf_clone_redirect(skb, w->ifindex, w->in ? 0 : BPF_F_INGRESS))
+		return AX_TC_PASS;
+	w->rcv_nxt = w->seq;
+	w->ack = w->snd_una;
+	return ax_rewrite(skb, lvl, AX_TCP_ACK, 0) ? AX_TC_SHOT : AX_TC_PASS;
+}
+
 /* A packet of a connection that there is no socket for yet, or no more. */
 AX_GLOBAL int ax_gate_listener(struct __sk_buff *skb, u32 lvl, u32 selected)
 {
@@ -69,6 +104,8 @@ AX_GLOBAL int ax_gate_listener(struct __sk_buff *skb, u32 lvl, u32 selected)
 		ax_gate_audited(w);
 		return AX_TC_PASS;
 	}
+	if (r == AX_DO_STRAY)
+		return ax_gate_stray(skb, lvl);
 	ax_deny_count(w->reason);
 	if (r == AX_DO_DROP)
 		return AX_TC_SHOT;

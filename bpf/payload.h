@@ -58,6 +58,7 @@ enum ax_gate_do {
 	AX_DO_LISTENER,		/* its listener decides: it has no socket of its own yet */
 	AX_DO_NONE,		/* nobody decides, unless its connection has been denied: whose its listener is, is not known yet */
 	AX_DO_READ,		/* not decided: its payload has to be read */
+	AX_DO_STRAY,		/* its listener knows of no such connection */
 };
 
 /* Reads the packet's payload from `from` on and judges it. AX_DO_PASS, or why not in w->reason. */

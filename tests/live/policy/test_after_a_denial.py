@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import socket
+import struct
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -14,10 +17,11 @@ from tests.live.kit.nginx import nginx
 from tests.live.kit.packet import FIN, RST, Packet
 from tests.live.kit.relay import Chaos, Relay, forward
 from tests.live.kit.wire import OK, Listener, acknowledged, get, head
-from tests.live.kit.world import World
+from tests.live.kit.world import World, ip
 
 PUBLIC = '{method: ["GET", "POST"], path: /pub/*}'
 LARGE = 100 << 20
+_SO_ATTACH_FILTER, _SO_DETACH_FILTER = 26, 27
 
 
 class LoseAnswers:
@@ -221,3 +225,64 @@ def test_a_slow_reader(gate: Guarded, anywhere: Listener) -> None:
     assert not problems
     assert bytes(data) == requests
     wire.server.sendall(OK)
+
+
+def test_asked_again_by_another_interface(
+    gate: Guarded, world: World, ways_in: tuple[str, str]
+) -> None:
+    """A 403 that was lost is known by the interface that it was asked for by: where the client's packet comes again by
+    another one the client reads a reset, and the server still nothing.
+    """
+    address, source = "10.89.0.1", "10.89.0.2"
+    listener = Listener(world, world.server, world.client, address)
+    try:
+        gate.allow(listener.port, PUBLIC)
+        for moved in (False, True):
+            towards(world, ways_in[0], address, source)
+            wire = listener.connect()
+            wire.exchange(get("/pub/a"))
+            with deaf(wire.client):
+                wire.client.sendall(get("/secret"))
+                expect_nothing(wire.server)
+                towards(world, ways_in[moved], address, source)
+            seen = rest(wire.client, 10)
+            assert seen == (End(b"", "reset") if moved else End(forbidden(), "eof"))
+            assert rest(wire.server).data == b""
+    finally:
+        listener.close()
+
+
+@contextmanager
+def deaf(sock: socket.socket) -> Iterator[None]:
+    """Have a socket discard all that comes for it meanwhile."""
+    nothing = ctypes.create_string_buffer(struct.pack("=HBBI", 6, 0, 0, 0))  # classic BPF
+    program = struct.pack("@HP", 1, ctypes.addressof(nothing))
+    sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
+    yield
+    sock.setsockopt(socket.SOL_SOCKET, _SO_DETACH_FILTER, 0)
+
+
+def towards(world: World, cable: str, address: str, source: str) -> None:
+    """Have client and server reach each other's further address by a cable."""
+    for place, to, own in ((world.client, address, source), (world.server, source, address)):
+        ip("-n", place.name, "route", "replace", f"{to}/32", "dev", cable, "src", own)
+
+
+@pytest.fixture
+def ways_in(world: World, guarded: Guarded) -> Iterator[tuple[str, str]]:
+    """Give two cables between client and server, both judged, and an address on each side that is reached by either."""
+    places = world.server, world.client
+    ip(
+        *("-n", world.server.name, "link", "add", "second"),
+        *("type", "veth", "peer", "second", "netns", world.client.name),
+    )
+    for place, own in zip(places, ("10.89.0.1", "10.89.0.2"), strict=True):
+        ip("-n", place.name, "addr", "add", f"{own}/32", "dev", "lo")
+        ip("-n", place.name, "link", "set", "second", "up")
+        for device in ("all", "second", "cable1"):
+            place.sysctl(f"net.ipv4.conf.{device}.rp_filter", "0")
+    guarded.attach("second")
+    yield "cable1", "second"
+    for place, own in zip(places, ("10.89.0.1", "10.89.0.2"), strict=True):
+        ip("-n", place.name, "addr", "del", f"{own}/32", "dev", "lo")
+    ip("-n", world.server.name, "link", "del", "second")

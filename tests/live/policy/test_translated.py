@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import random
 import socket
 import struct
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -156,8 +158,9 @@ def test_a_redirect_on_the_way_out(gate: Guarded, world: World) -> None:
         listener.close()
 
 
-def test_in_front_of_a_container(world: World, judging: Axon) -> None:
-    """A published port is another one before the gate on the container's cable, which judges it."""
+@contextmanager
+def published(world: World, judging: Axon) -> Iterator[tuple[Guarded, Place, Listener]]:
+    """Give a host whose port leads into a container of its own, and what listens there; the listener's port is the host's."""
     host, box = world.place("dnat-h"), world.place("dnat-b")
     try:
         mine = world.client.ip4, world.client.ip6  # joining sets the newest cable's
@@ -171,19 +174,48 @@ def test_in_front_of_a_container(world: World, judging: Axon) -> None:
         ip("-n", box.name, "route", "add", "default", "via", "10.78.9.1")
         host.sysctl("net.ipv4.ip_forward", "1")
         listener = Listener(world, box, world.client, address)
-        front, guarded = world.port(), Guarded(judging, host)
-        to = f"dnat to 10.78.9.2:{listener.port}"
-        with guarded.everywhere(), translating(host, "prerouting", front, to):
-            guarded.force(policy("web", listener.port, PUBLIC))
-            before = guarded.denials().get("UNJUDGED", 0)
-            listener.port = front
-            wire = listener.connect()
-            wire.exchange(get("/pub/a"))
-            wire.client.sendall(get("/secret"))
-            expect_403(wire.client)
-            expect_nothing(wire.server)
-            assert guarded.denials().get("UNJUDGED", 0) == before
+        inner, listener.port = listener.port, world.port()
+        guarded = Guarded(judging, host)
+        to = f"dnat to 10.78.9.2:{inner}"
+        with guarded.everywhere(), translating(host, "prerouting", listener.port, to):
+            yield guarded, host, listener
         listener.close()
     finally:
         world.remove(host)
         world.remove(box)
+
+
+def test_in_front_of_a_container(world: World, judging: Axon) -> None:
+    """A published port is another one before the gate on the container's cable, which judges it."""
+    with published(world, judging) as (guarded, _, listener):
+        guarded.force(policy("web", listener.socket.getsockname()[1], PUBLIC))
+        before = guarded.denials().get("UNJUDGED", 0)
+        wire = listener.connect()
+        wire.exchange(get("/pub/a"))
+        wire.client.sendall(get("/secret"))
+        expect_403(wire.client)
+        expect_nothing(wire.server)
+        assert guarded.denials().get("UNJUDGED", 0) == before
+
+
+def test_listened_at_on_the_host_too(world: World, judging: Axon) -> None:
+    """Where the host itself has a server at a published port, as Docker's proxy is, what goes to the container is whole:
+    a policy for the host's server has nothing to do with it.
+    """
+    sent = random.Random(1).randbytes(3 << 20)
+    with published(world, judging) as (guarded, host, listener), host.socket() as other:
+        other.bind(("0.0.0.0", listener.port))
+        other.listen()
+        guarded.force(policy("web", listener.port, PUBLIC))
+        before = guarded.denials()
+        wire = listener.connect()
+        sender = threading.Thread(target=wire.client.sendall, args=(sent,))
+        sender.start()
+        taken = bytearray()
+        while len(taken) < len(sent) and (piece := wire.server.recv(1 << 20)):
+            taken += piece
+        sender.join()
+        assert taken == sent
+        wire.server.sendall(OK)
+        assert wire.client.recv(1000) == OK
+        assert guarded.denials() == before
