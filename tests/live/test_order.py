@@ -276,12 +276,12 @@ def test_large_bodies_on_a_bad_path(far: Listener, relay: Relay, books: Books) -
     books.accept("LOST_TENTATIVE")
 
 
-def ask_over(relay: Relay, world: World, site: Nginx) -> Counter[str]:
-    """Ask nginx thousands of times over the path; return what was asked."""
+def ask_over(address: str, world: World, site: Nginx) -> Counter[str]:
+    """Ask nginx at an address thousands of times; return what was asked."""
     (site.www / "file").write_bytes(b"GET /fake HTTP/1.1\r\n\r\n" * 1000)
     asked = {"/small": share(3000), "/file": share(300)}
     for path, count in asked.items():
-        url = f"http://{relay.address}:{site.port}{path}"
+        url = f"http://{address}:{site.port}{path}"
         output = world.client.run("h2load", "--h1", "-n", str(count), "-c", "20", url)
         assert f"{count} succeeded" in output
     assert site.requests() == sum(asked.values())
@@ -292,7 +292,7 @@ def test_requests_on_a_bad_path(world: World, relay: Relay, books: Books, tmp_pa
     """Thousands of requests with losses, doubles and delays are counted exactly."""
     relay.rule = chaos = Chaos(9, loss=0.01, double=0.02, delay=0.05, damage=0)
     with nginx(world, world.server, tmp_path / "nginx", kept=100) as site:
-        books.expect(site.port, ask_over(relay, world, site))
+        books.expect(site.port, ask_over(relay.address, world, site))
         for row in books.rows(site.port, "GET /file 200"):
             assert row.resp_body == share(300) * 22_000
     assert all(n for what, n in chaos.done.items() if what != "damaged"), chaos.done
@@ -307,7 +307,7 @@ def test_requests_on_a_damaging_path(
     """
     relay.rule = chaos = Chaos(9, loss=0.01, double=0.02, delay=0.05, damage=0.01)
     with nginx(world, world.server, tmp_path / "nginx", kept=100) as site:
-        asked = ask_over(relay, world, site)
+        asked = ask_over(relay.address, world, site)
         assert books.tally(site.port, "server") == asked
         client = books.tally(site.port, "client")
         missing = (asked - client).total()

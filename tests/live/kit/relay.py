@@ -1,7 +1,8 @@
 """A path between two places that loses, delays, doubles and forges packets as a test says.
 
 Each end is a TUN device; a thread carries packets between them, one by one, through the test's rule.
-This stands in for netem, which not every kernel has, and it can do what netem cannot: decide by
+This stands in for netem, which not every kernel has (those of the matrix do: tests/kernels/inside/netem.py), and it can
+do what netem cannot: decide by
 content, and send packets of its own.
 """
 
