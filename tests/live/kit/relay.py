@@ -2,8 +2,7 @@
 
 Each end is a TUN device; a thread carries packets between them, one by one, through the test's rule.
 This stands in for netem, which not every kernel has (those of the matrix do: tests/kernels/inside/netem.py), and it can
-do what netem cannot: decide by
-content, and send packets of its own.
+do what netem cannot: decide by content, and send packets of its own.
 """
 
 from __future__ import annotations
