@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import pty
+import re
 import signal
 import struct
 import termios
@@ -12,6 +13,8 @@ import time
 from collections.abc import Mapping, Sequence
 
 from tests.live.kit.waiting import readable
+
+_COLOURS = re.compile(rb"\x1b\[[\d;]*m")  # ECMA-48 section 8.3.117, SGR
 
 
 class Terminal:
@@ -28,7 +31,7 @@ class Terminal:
         self._ended = False
 
     def shows(self, text: bytes) -> bool:
-        """Read what there is, and say whether a text has been shown."""
+        """Read what there is, and say whether a text has been shown, in whatever colours."""
         while readable([self._fd], 0.05):
             try:
                 piece = os.read(self._fd, 65536)
@@ -37,7 +40,7 @@ class Terminal:
             if not piece:
                 break
             self.shown += piece
-        return text in self.shown
+        return text in _COLOURS.sub(b"", self.shown)
 
     def press(self, key: bytes) -> None:
         """Press a key."""
